@@ -1,0 +1,52 @@
+# Two commands from nothing: `make demo` trains, `make test` proves. Both set everything up first.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PEERS  := .venv-peers
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all check format peers test-peers constraints clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: $(READY) ## make .venv with everything in it
+
+$(READY): pyproject.toml constraints.txt tools/setup.sh
+	@bash tools/setup.sh $(VENV) $(PYTHON)
+	@touch $@
+
+demo: $(READY) ## train arithmetic from scratch, evaluate before and after, draw the plot
+	@$(BIN)/whet train arithmetic
+
+test: $(READY) ## the default tests (under 4 minutes on 2 cores)
+	@$(BIN)/python -m pytest
+
+test-all: $(READY) ## the default tests and the slow proofs
+	@$(BIN)/python -m pytest -m "not peer and not gpu" --durations=15
+
+check: $(READY) ## format, lint, types and house rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -n 0 tests/test_house.py
+
+format: $(READY) ## rewrite the code in the house's format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+peers: $(PEERS)/.ready ## make .venv-peers with TRL, to compare with
+
+$(PEERS)/.ready: $(READY) tools/setup_peers.sh
+	@bash tools/setup_peers.sh $(PEERS) $(PYTHON) $(VENV)
+	@touch $@
+
+test-peers: $(PEERS)/.ready ## compare losses, gradients and speed with TRL
+	@$(PEERS)/bin/python -m pytest -n 0 -m peer
+
+constraints: $(READY) ## pin the newest versions that fit into constraints.txt
+	@bash tools/lock.sh $(VENV)
+
+clean: ## remove both environments
+	rm -rf $(VENV) $(PEERS)

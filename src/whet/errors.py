@@ -1,0 +1,29 @@
+"""The errors that a person can mend: each says what was expected, what was found, where, and what to do."""
+
+
+class WhetError(Exception):
+    """A problem with a person's input. The command line prints it without a traceback and exits with code 2."""
+
+
+class ConfigError(WhetError, ValueError):
+    """A setting is unknown, has the wrong type, or contradicts another."""
+
+
+class DataError(WhetError, ValueError):
+    """A data set, a prompt or a record cannot be used as it is."""
+
+
+class RunError(WhetError, RuntimeError):
+    """A run or a checkpoint is missing, damaged or in use."""
+
+
+class VerifierError(WhetError, RuntimeError):
+    """Too many rewards failed on our side: a verifier raised, or returned no number."""
+
+
+class TrainingError(WhetError, RuntimeError):
+    """Training cannot go on, for instance because the loss stays non-finite."""
+
+
+class Interrupted(BaseException):
+    """A person or the scheduler asked the run to stop. Not an `Exception`, so that no handler swallows it."""

@@ -1,0 +1,220 @@
+"""The verbs of the line: what a task, verifier, policy, engine, algorithm, probe, tracker and source promise.
+
+Light things (task, verifier, algorithm, probe) are frozen settings with a few methods: subclass them. Heavy things
+(policy, engine, tracker, source) are protocols: have the methods, and that is all.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+
+from pydantic import Field, SerializeAsAny
+
+from whet import registry
+from whet.registry import Plugin
+from whet.types import Batch, Completion, Example, Request, RolloutGroup, SamplingParams, Score, TokenStats
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Split = Literal["train", "test"]
+Want = Literal["entropy", "values"]
+Reduction = Literal["sequence_mean", "token_mean", "constant"]
+KLEstimator = Literal["k1", "k2", "k3", "weighted_k3"]
+
+
+class Verifier(Plugin, ABC):
+    """Turns the text of a completion into a score."""
+
+    @abstractmethod
+    def score(self, text: str, answer: str, example: Example | None = None) -> Score:
+        """The score of a completion's text (without prompt and end-of-text token).
+
+        Whatever the text is, a wrong or unreadable one gets status `ok`, a low value and a `detail`. An exception means
+        that the verifier itself failed; the caller turns it into status `error`, never into a zero.
+        """
+
+
+class Task(Plugin, ABC):
+    """Where examples come from and how completions are scored."""
+
+    limit: int | None = Field(default=None, ge=1)
+    """Take the first rows of each split only."""
+    verifier: Annotated[SerializeAsAny[Verifier] | None, registry.field("verifiers")] = None
+    """Replaces the task's own verifier. Training and evaluation share it."""
+
+    @abstractmethod
+    def load(self, split: Split) -> Sequence[Example]:
+        """All examples of a split, in a fixed order, with unique ids."""
+
+    @abstractmethod
+    def default_verifier(self) -> Verifier:
+        """What scores this task unless the config names another."""
+
+    def examples(self, split: Split) -> Sequence[Example]:
+        """The examples of a split, the first `limit` of them."""
+        return self.load(split)[: self.limit]
+
+    def score(self, example: Example, text: str) -> Score:
+        """The score of one completion's text."""
+        return (self.verifier or self.default_verifier()).score(text, example.answer, example)
+
+
+class Algorithm(Plugin, ABC):
+    """Says what it needs, turns rewards into advantages, and gives named per-token loss terms.
+
+    The scalar loss of an update is the sum over terms of `(loss_weights * term).sum()`; `reduction` names the weights.
+    """
+
+    reduction: ClassVar[Reduction]
+
+    beta: float = Field(default=0.0, ge=0.0)
+    """Coefficient of the KL divergence to the frozen reference; 0 needs no reference."""
+    kl_estimator: KLEstimator = "weighted_k3"
+    """See `functional/kl.py` for what the gradient of each one really is."""
+    kl_in: Literal["loss", "reward"] = "loss"
+    """In the reward the estimator is k1 per token, and its gradient is that of the reverse KL."""
+    entropy_coef: float = Field(default=0.0, ge=0.0)
+    """Weight of an entropy bonus in the loss; 0 is off."""
+    num_minibatches: int = Field(default=1, ge=1)
+    """Updates per pass over a step's completions; a minibatch holds whole groups."""
+    num_iterations: int = Field(default=1, ge=1)
+    """Passes over a step's completions."""
+    mask_truncated_completions: bool = False
+    """Give truncated completions no gradient. They still count as sequences, not as tokens."""
+
+    @property
+    def num_updates(self) -> int:
+        """Optimizer updates per step."""
+        return self.num_minibatches * self.num_iterations
+
+    @property
+    def needs_old_logprobs(self) -> bool:
+        """Whether a pass before the first update records the log-probabilities of the policy that starts the step."""
+        return self.num_updates > 1 or self.needs_reference and self.kl_in == "reward"
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether a frozen copy of the policy at step 0 is kept."""
+        return self.beta > 0
+
+    def keep(self, group: RolloutGroup) -> bool:
+        """Whether the batch takes this group; a refused one is replaced by another prompt's (dynamic sampling)."""
+        return True
+
+    def shape(self, batch: Batch) -> Tensor:
+        """Rewards `[B, T]` before advantages are taken, for instance with a penalty on overlong completions."""
+        return batch.rewards
+
+    @abstractmethod
+    def advantages(self, batch: Batch, memory: dict[str, float]) -> Tensor:
+        """Advantages `[B, T]` of the rewards `batch.rewards`. What must outlast the step is kept in `memory`."""
+
+    @abstractmethod
+    def policy_loss(self, batch: Batch, logprobs: Tensor) -> Tensor:
+        """The per-token policy term `[B, T]`; `batch.old_logprobs` None means on-policy (ratio exactly 1)."""
+
+
+class Policy(Protocol):
+    """A language model with its tokenizer. `module` is all that wrappers and the optimizer see."""
+
+    module: nn.Module
+    tokenizer: Tokenizer
+    version: int
+    """Counts the updates of the weights; the trainer raises it by one after each."""
+    context_length: int
+
+    def forward(self, batch: Batch, want: frozenset[Want] = frozenset()) -> TokenStats:
+        """Statistics of the trained tokens of a batch, with gradients when they are enabled."""
+        ...
+
+    def save(self, directory: Path) -> None:
+        """Writes weights, configuration and tokenizer; equal policies write byte-equal files."""
+        ...
+
+
+class Tokenizer(Protocol):
+    """Strings <-> tokens, once. Ids are never decoded and encoded again."""
+
+    vocab_size: int
+    eos_id: int
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, without special tokens; raises `DataError` for what cannot be encoded."""
+        ...
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of ids, special tokens left out."""
+        ...
+
+    def save(self, directory: Path) -> None:
+        """Writes the tokenizer's files."""
+        ...
+
+
+class Engine(Protocol):
+    """Makes completions. Reads the policy's own tensors, so there is nothing to synchronise."""
+
+    def generate(
+        self, requests: Iterable[Request], params: SamplingParams, should_stop: Callable[[], bool] = ...
+    ) -> Iterator[Completion]:
+        """Completions as they finish. Raises `Interrupted` soon after `should_stop` turns true."""
+        ...
+
+
+class Probe(Plugin, ABC):
+    """Looks at training without touching it: weights are bit-equal with every probe on or off."""
+
+    every: int = Field(default=1, ge=1)
+    """Steps between two looks."""
+
+    def scored(self, groups: Sequence[RolloutGroup]) -> Mapping[str, float]:
+        """Metrics of a step's groups, as they came from the verifier."""
+        return {}
+
+    def annotated(self, batch: Batch) -> Mapping[str, float]:
+        """Metrics of the batch with its advantages."""
+        return {}
+
+    def before_update(self, batch: Batch, loss_of: Callable[[Tensor], Tensor]) -> Mapping[str, float]:
+        """Metrics before an update; `loss_of(rows)` is the loss of some rows of the minibatch, for own gradients."""
+        return {}
+
+    def after_update(self, batch: Batch) -> Mapping[str, float]:
+        """Metrics after an update."""
+        return {}
+
+
+class Tracker(Protocol):
+    """Takes the metrics of a step somewhere."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Records one step; metrics are finite numbers by name."""
+        ...
+
+    def close(self) -> None:
+        """Flushes and lets go."""
+        ...
+
+
+class Source(Protocol):
+    """Where a step's scored groups come from. Its state is part of every checkpoint."""
+
+    def take(self, step: int) -> Sequence[RolloutGroup]:
+        """The groups of a step. An interruption leaves the state as it was."""
+        ...
+
+    def observe(self, groups: Sequence[RolloutGroup]) -> None:
+        """Learns from a finished step, for instance pass rates for a curriculum."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-ready state."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes a saved state back."""
+        ...
