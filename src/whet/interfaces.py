@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Split = Literal["train", "test"]
-Want = Literal["entropy", "values"]
+Want = Literal["entropy_gradient", "values"]
 Reduction = Literal["sequence_mean", "token_mean", "constant"]
 KLEstimator = Literal["k1", "k2", "k3", "weighted_k3"]
 
@@ -70,6 +70,8 @@ class Algorithm(Plugin, ABC):
     """
 
     reduction: ClassVar[Reduction]
+    min_group_size: ClassVar[int] = 1
+    """2 where the baseline is taken from the group, so that a single completion would teach nothing."""
 
     beta: float = Field(default=0.0, ge=0.0)
     """Coefficient of the KL divergence to the frozen reference; 0 needs no reference."""

@@ -172,6 +172,8 @@ class Batch:
     sampling_logprobs: Tensor  # [B, T] float32
     temperature: float = 1.0
     """Log-probabilities are those of softmax(logits / temperature)."""
+    max_completion_length: int = 0
+    """Of the run, in tokens; for algorithms that shape rewards by length."""
     old_logprobs: Tensor | None = None  # [B, T], of the policy at the start of the step
     ref_logprobs: Tensor | None = None  # [B, T], of the frozen reference
     values: Tensor | None = None  # [B, T], of the state before each token
@@ -192,7 +194,7 @@ class Batch:
     def tensors(self) -> dict[str, Tensor]:
         """Every field that holds a tensor, by name."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {name: v for name, v in values.items() if v is not None and name != "temperature"}
+        return {name: v for name, v in values.items() if v is not None and not isinstance(v, int | float)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,5 +202,5 @@ class TokenStats:
     """What a policy says of the tokens of a batch: float32 `[B, T]`, zero outside `loss_mask`."""
 
     logprobs: Tensor
-    entropy: Tensor | None = None  # of the distribution that token t was drawn from, in nats
+    entropy: Tensor  # of the distribution that token t was drawn from, in nats
     values: Tensor | None = None

@@ -1,0 +1,86 @@
+"""Tokenizers for policies trained from scratch: characters, or a trained byte-level BPE. Both round-trip their text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from whet.errors import DataError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+EOS = "<|endoftext|>"
+_FILE = "tokenizer.json"
+
+
+class TextTokenizer:
+    """Wraps a `tokenizers.Tokenizer`; id 0 is the end-of-text token."""
+
+    eos_id = 0
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self.vocab_size: int = tokenizer.get_vocab_size()
+        self._has_bytes = "ByteLevel" in str(type(tokenizer.pre_tokenizer).__name__)
+        self._characters = set(tokenizer.get_vocab())
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, without special tokens; raises `DataError` for a character that has no token."""
+        if not self._has_bytes and (unknown := sorted(set(text) - self._characters)):
+            raise DataError(
+                f"no token for {''.join(unknown)!r} in {text[:80]!r}: the tokenizer knows only the characters of the "
+                "training data; use policy.tokenizer=bpe, or name them in policy.alphabet"
+            )
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of ids, end-of-text left out."""
+        text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=True)
+        return text
+
+    def save(self, directory: Path) -> None:
+        """Writes tokenizer.json, which transformers' `PreTrainedTokenizerFast` reads too."""
+        (directory / _FILE).write_text(self._tokenizer.to_str(pretty=True), encoding="utf-8")
+
+
+def character_tokenizer(texts: Iterable[str], alphabet: str = "") -> TextTokenizer:
+    """One token per character found in the texts or named in the alphabet."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+
+    characters = sorted(set(alphabet).union(*map(set, texts)))
+    vocabulary = {EOS: 0, **{c: i for i, c in enumerate(characters, start=1)}}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens([EOS])
+    return TextTokenizer(tokenizer)
+
+
+def bpe_tokenizer(texts: Iterable[str], vocab_size: int) -> TextTokenizer:
+    """A byte-level BPE (Sennrich et al. 1508.07909, on bytes as in GPT-2) trained on the texts."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    # Digits stay single tokens: arithmetic on merged digit chunks is much harder to learn.
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[EOS],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return TextTokenizer(tokenizer)
+
+
+def load_tokenizer(directory: Path) -> TextTokenizer:
+    """The tokenizer that `save` wrote."""
+    from tokenizers import Tokenizer
+
+    return TextTokenizer(Tokenizer.from_file(str(directory / _FILE)))
