@@ -186,10 +186,11 @@ class Batch:
     def rows(self, index: Tensor) -> Batch:
         """These rows (int64 positions or a bool mask), cut to the longest of them."""
         width = int(self.lengths[index].max()) if len(self.lengths[index]) else 0
-        return dataclasses.replace(self, **{
+        cut: dict[str, Any] = {
             name: value[index][:, :width] if value.dim() == 2 else value[index]
             for name, value in self.tensors().items()
-        })  # fmt: skip
+        }
+        return dataclasses.replace(self, **cut)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every field that holds a tensor, by name."""
