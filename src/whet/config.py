@@ -19,6 +19,8 @@ class BatchConfig(Settings):
     prompts_per_step: int = Field(default=32, ge=1)
     num_generations: int = Field(default=8, ge=1)
     """Completions per prompt (the group)."""
+    max_generation_rounds: int = Field(default=10, ge=1)
+    """Rounds of sampling in which a step replaces refused groups (dynamic sampling); then it goes on with fewer."""
     microbatch_tokens: int = Field(default=16384, ge=1)
     """Padded tokens per forward pass: a memory limit that changes nothing beyond rounding."""
 

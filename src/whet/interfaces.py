@@ -15,7 +15,17 @@ from pydantic import Field, SerializeAsAny
 
 from whet import registry
 from whet.registry import Plugin
-from whet.types import Batch, Completion, Example, Request, RolloutGroup, SamplingParams, Score, TokenStats
+from whet.types import (
+    Batch,
+    Completion,
+    Example,
+    Request,
+    RolloutGroup,
+    SamplingParams,
+    Score,
+    StepGroups,
+    TokenStats,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -205,11 +215,11 @@ class Tracker(Protocol):
 class Source(Protocol):
     """Where a step's scored groups come from. Its state is part of every checkpoint."""
 
-    def take(self, step: int) -> Sequence[RolloutGroup]:
-        """The groups of a step. An interruption leaves the state as it was."""
+    def take(self, step: int) -> StepGroups:
+        """The scored groups of a step. An interruption leaves the state as it was."""
         ...
 
-    def observe(self, groups: Sequence[RolloutGroup]) -> None:
+    def observe(self, groups: StepGroups) -> None:
         """Learns from a finished step, for instance pass rates for a curriculum."""
         ...
 

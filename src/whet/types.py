@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 FinishReason = Literal["stop", "length"]
@@ -160,6 +161,16 @@ class RolloutGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepGroups:
+    """The groups of one step."""
+
+    admitted: tuple[RolloutGroup, ...]
+    """What is trained on."""
+    refused: tuple[RolloutGroup, ...] = ()
+    """What dynamic sampling turned away; counted in the metrics only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """Rollouts as tensors, right-padded. Filled from left to right along the line; `None` is not computed (yet)."""
 
@@ -172,6 +183,8 @@ class Batch:
     sampling_logprobs: Tensor  # [B, T] float32
     temperature: float = 1.0
     """Log-probabilities are those of softmax(logits / temperature)."""
+    max_completion_length: int = 1
+    """The run's setting, a denominator of Dr. GRPO; not the length of any row."""
     max_completion_length: int = 0
     """Of the run, in tokens; for algorithms that shape rewards by length."""
     old_logprobs: Tensor | None = None  # [B, T], of the policy at the start of the step
@@ -191,6 +204,10 @@ class Batch:
             for name, value in self.tensors().items()
         }
         return dataclasses.replace(self, **cut)
+
+    def to(self, device: torch.device) -> Batch:
+        """This batch on a device."""
+        return dataclasses.replace(self, **{name: value.to(device) for name, value in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
         """Every field that holds a tensor, by name."""

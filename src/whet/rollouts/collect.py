@@ -1,0 +1,62 @@
+"""From examples to scored groups: the one way in which training and evaluation sample and score."""
+
+from collections.abc import Callable, Sequence
+
+from whet.errors import DataError
+from whet.interfaces import Engine, Task, Tokenizer
+from whet.rollouts.score import score_text
+from whet.types import Completion, Example, Request, Rollout, RolloutGroup, SamplingParams
+
+Item = tuple[Example, tuple[int, ...]]
+"""An example and the keys of its samples."""
+
+
+def collect(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    items: Sequence[Item],
+    task: Task,
+    params: SamplingParams,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[RolloutGroup]:
+    """One scored group per item, in the order of the items. Completions are scored as they finish."""
+    requests = [Request(prompt_ids=tuple(tokenizer.encode(e.prompt)), keys=keys) for e, keys in items]
+    found: list[dict[int, Rollout]] = [{} for _ in items]
+    for completion in engine.generate(requests, params, should_stop):
+        example, prompt_ids = items[completion.request][0], requests[completion.request].prompt_ids
+        found[completion.request][completion.sample] = _rollout(task, example, prompt_ids, completion)
+    return [
+        RolloutGroup(example=example, rollouts=tuple(samples[i] for i in range(len(keys))))
+        for (example, keys), samples in zip(items, found, strict=True)
+    ]
+
+
+def check_prompts(
+    examples: Sequence[Example], tokenizer: Tokenizer, max_prompt_length: int, max_completion_length: int, context: int
+) -> None:
+    """Raises `DataError` naming the first prompt that is too long: a prompt is never cut."""
+    room = min(max_prompt_length, context - max_completion_length)
+    for example in examples:
+        length = len(tokenizer.encode(example.prompt))
+        if length > room:
+            raise DataError(
+                f"the prompt of {example.id} has {length} tokens, more than the {room} allowed: sampling.max_prompt_length is "
+                f"{max_prompt_length}, and policy.context_length {context} less sampling.max_completion_length "
+                f"{max_completion_length} leaves {context - max_completion_length}"
+            )
+        if length == 0:
+            raise DataError(f"the prompt of {example.id} is empty: the first token needs one before it")
+
+
+def _rollout(task: Task, example: Example, prompt_ids: tuple[int, ...], completion: Completion) -> Rollout:
+    start, length = len(prompt_ids), len(completion.token_ids)
+    return Rollout(
+        example=example,
+        token_ids=prompt_ids + completion.token_ids,
+        loss_mask=(False,) * start + (True,) * length,
+        sampling_logprobs=(0.0,) * start + completion.logprobs,
+        finish_reason=completion.finish_reason,
+        policy_version=completion.policy_version,
+        text=completion.text,
+        score=score_text(task, example, completion.text),
+    )

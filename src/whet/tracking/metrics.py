@@ -1,0 +1,49 @@
+"""Metrics on their way: sums with counts, and maxima, so that parts of any size merge into the one true mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+
+class Metrics:
+    """Named (sum, count) pairs and maxima. Merging micro-batches, updates or processes is never a mean of means."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, tuple[float, float]] = {}
+        self._maxima: dict[str, float] = {}
+
+    def add(self, name: str, total: float, count: float = 1.0) -> None:
+        """Adds `total` over `count` things; a count of 0 leaves no trace."""
+        if count:
+            old_total, old_count = self._sums.get(name, (0.0, 0.0))
+            self._sums[name] = (old_total + total, old_count + count)
+
+    def maximum(self, name: str, value: float) -> None:
+        """Keeps the largest value."""
+        self._maxima[name] = max(value, self._maxima.get(name, -math.inf))
+
+    def merge(self, other: Metrics) -> None:
+        """Takes in another collection."""
+        for name, (total, count) in other._sums.items():
+            self.add(name, total, count)
+        for name, value in other._maxima.items():
+            self.maximum(name, value)
+
+    def values(self) -> dict[str, float]:
+        """The mean or maximum of every name; what is not finite is left out."""
+        means = {name: total / count for name, (total, count) in self._sums.items()}
+        return {k: v for k, v in sorted((means | self._maxima).items()) if math.isfinite(v)}
+
+    def state_dict(self) -> dict[str, object]:
+        """JSON-ready state; floats survive JSON bit for bit."""
+        return {"sums": {k: list(v) for k, v in self._sums.items()}, "maxima": dict(self._maxima)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Mapping[str, object]]) -> Metrics:
+        """The metrics that `state_dict` described."""
+        metrics = cls()
+        for name, (total, count) in state["sums"].items():  # type: ignore[misc]
+            metrics._sums[name] = (total, count)
+        metrics._maxima.update(state["maxima"])  # type: ignore[arg-type]
+        return metrics
