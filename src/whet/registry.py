@@ -48,7 +48,8 @@ class PluginProblems(ValueError):
 def names(kind: str) -> list[str]:
     """The names of one kind that ship with whet."""
     package = importlib.import_module(f"whet.{kind}")
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name != "function")
+    modules = (m.name for m in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in modules if name != "function" and not name.startswith("_"))
 
 
 def load(kind: str, name: str) -> type[Plugin]:
@@ -97,7 +98,9 @@ def _class_in(module: ModuleType, name: str) -> type[Plugin]:
         and not attribute.startswith("_")
     ]
     if len(found) != 1:
-        raise ConfigError(f"{name}: expected one public plug-in class in {module.__file__}, found {len(found)}")
+        raise ConfigError(
+            f"{name}: expected one public plug-in class in {module.__file__}, found {len(found)}"
+        )
     return found[0]
 
 
