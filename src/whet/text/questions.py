@@ -1,0 +1,28 @@
+"""When two questions are the same question, and on which side of the split one lies."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable
+
+from whet.types import Example
+
+
+def normalise_question(text: str) -> str:
+    """The text in compatible Unicode form and lower case, with single spaces."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return " ".join(text.casefold().split())
+
+
+def overlap(train: Iterable[Example], test: Iterable[Example]) -> list[Example]:
+    """The test examples whose normalised question is also a training question."""
+    seen = {normalise_question(example.prompt) for example in train}
+    return [example for example in test if normalise_question(example.prompt) in seen]
+
+
+def split_position(question: str) -> float:
+    """A number in [0, 1) that depends on the question alone; below the test fraction it is for testing."""
+    digest = hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=6).digest()
+    return int.from_bytes(digest, "little") * 2.0**-48
