@@ -185,8 +185,6 @@ class Batch:
     """Log-probabilities are those of softmax(logits / temperature)."""
     max_completion_length: int = 1
     """The run's setting, a denominator of Dr. GRPO; not the length of any row."""
-    max_completion_length: int = 0
-    """Of the run, in tokens; for algorithms that shape rewards by length."""
     old_logprobs: Tensor | None = None  # [B, T], of the policy at the start of the step
     ref_logprobs: Tensor | None = None  # [B, T], of the frozen reference
     values: Tensor | None = None  # [B, T], of the state before each token
@@ -207,7 +205,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """This batch on a device."""
-        return dataclasses.replace(self, **{name: value.to(device) for name, value in self.tensors().items()})
+        moved: dict[str, Any] = {name: value.to(device) for name, value in self.tensors().items()}
+        return dataclasses.replace(self, **moved)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every field that holds a tensor, by name."""
