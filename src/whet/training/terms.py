@@ -1,0 +1,58 @@
+"""From an algorithm's declarations to the named per-token terms of the loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from whet.functional.kl import k1, kl_estimate
+from whet.interfaces import Algorithm
+from whet.types import Batch, TokenStats
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def reward_with_kl(algorithm: Algorithm, batch: Batch) -> Tensor:
+    """Rewards `[B, T]` as the algorithm shapes them, minus beta * k1 per token where KL is in the reward."""
+    rewards = algorithm.shape(batch)
+    if not algorithm.needs_reference or algorithm.kl_in != "reward":
+        return rewards
+    assert batch.old_logprobs is not None and batch.ref_logprobs is not None
+    penalty = algorithm.beta * k1(batch.old_logprobs, batch.ref_logprobs)
+    return rewards - torch.where(batch.loss_mask, penalty, 0.0)
+
+
+def loss_terms(algorithm: Algorithm, batch: Batch, stats: TokenStats) -> dict[str, Tensor]:
+    """The terms of the loss, coefficients included, each `[B, T]` and 0 outside `loss_mask`.
+
+    The scalar is the sum over terms of `(batch.loss_weights * term).sum()`. Keys: `policy` always, `kl` when
+    it is in the loss, `entropy` when it has a coefficient.
+    """
+    mask = batch.loss_mask
+    # On the way in as well as out: no term can give a masked token a gradient, not even a NaN.
+    logprobs = torch.where(mask, stats.logprobs, 0.0)
+    terms = {"policy": algorithm.policy_loss(batch, logprobs)}
+    if algorithm.needs_reference and algorithm.kl_in == "loss":
+        assert batch.ref_logprobs is not None
+        terms["kl"] = algorithm.beta * kl_estimate(
+            logprobs, batch.ref_logprobs, algorithm.kl_estimator, batch.old_logprobs
+        )
+    if algorithm.entropy_coef > 0:
+        terms["entropy"] = -algorithm.entropy_coef * stats.entropy
+    return {name: torch.where(mask, term, 0.0) for name, term in terms.items()}
+
+
+def clipped_tokens(algorithm: Algorithm, batch: Batch, logprobs: Tensor) -> Tensor:
+    """Where the policy term leaves a trained token with an advantage without gradient, bool `[B, T]`.
+
+    For a clipped surrogate this is w < 1 - epsilon with A < 0, or w > 1 + epsilon_high with A > 0, with the
+    ratio that the algorithm really clips. An algorithm that clips no gradient has none.
+    """
+    assert batch.advantages is not None
+    leaf = torch.where(batch.loss_mask, logprobs.detach(), 0.0).requires_grad_()
+    with torch.enable_grad():
+        term = torch.where(batch.loss_mask, algorithm.policy_loss(batch, leaf), 0.0)
+        (gradient,) = torch.autograd.grad(term.sum(), leaf)
+    return batch.loss_mask & (batch.advantages != 0) & (gradient == 0)
