@@ -158,7 +158,7 @@ def find(root: Path, spec: int | str, best: int | None = None) -> Path:
     try:
         verify(path)
     except RunError as error:
-        raise RunError(f"{error}. {_choices(root)}") from error
+        raise RunError(f"{error}. `latest` is the newest one that is whole. {_choices(root)}") from error
     return path
 
 

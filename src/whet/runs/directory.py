@@ -1,0 +1,244 @@
+"""The directory of one run: where things lie, who may write, and how a person names it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from whet.errors import RunError
+from whet.runs import checkpoint
+from whet.runs.files import encode_json, read_json, replace_file
+
+State = Literal["running", "finished", "stopped", "failed"]
+_STAMPED = re.compile(r"run_(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)(?:-(\d+))?")
+_TRIES = 10
+_PAUSE_S = 0.05
+_held: set[int] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The paths of a run. Only whoever holds its lock writes into it."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, runs_root: Path | str, now: datetime | None = None) -> Self:
+        """A new directory named after the local time; two runs of one second get -2, -3, ..."""
+        stamp = (now or datetime.now()).strftime("run_%Y-%m-%d_%H-%M-%S")
+        number = 1
+        while True:
+            path = Path(runs_root) / (stamp if number == 1 else f"{stamp}-{number}")
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                number += 1
+            else:
+                run = cls(path)
+                run.set_state("running")
+                return run
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        """The resolved config, which can itself be run."""
+        return self.path / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """What the run ran on."""
+        return self.path / "environment.json"
+
+    @property
+    def summary_file(self) -> Path:
+        """State and results."""
+        return self.path / "summary.json"
+
+    @property
+    def training_state(self) -> Path:
+        """The root of the checkpoints."""
+        return self.path / "training_state"
+
+    @property
+    def train_log(self) -> Path:
+        """Metrics, one line a step."""
+        return self.path / "logs" / "train_log.jsonl"
+
+    @property
+    def rollouts_log(self) -> Path:
+        """Rollouts, one line each."""
+        return self.path / "logs" / "rollouts.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def plots(self) -> Path:
+        """Pictures."""
+        return self.path / "plots"
+
+    @property
+    def evals(self) -> Path:
+        """Evaluations, by task and step."""
+        return self.path / "evals"
+
+    def evaluation(self, task: str, step: int) -> Path:
+        """Where the evaluation of one checkpoint on one task lies."""
+        return self.evals / task / checkpoint.name(step)
+
+    def checkpoint(self, spec: int | str = "latest") -> Path:
+        """A verified checkpoint by `latest`, `final`, `best`, step or name; see `checkpoint.find`."""
+        best = self.summary().get("best_step") if spec == "best" else None
+        return checkpoint.find(self.training_state, spec, best)
+
+    def summary(self) -> dict[str, Any]:
+        """What summary.json says; empty when there is none."""
+        return dict(read_json(self.summary_file)) if self.summary_file.exists() else {}
+
+    def update_summary(self, **values: Any) -> None:
+        """Sets some keys of summary.json and keeps the others, in one step."""
+        replace_file(self.summary_file, encode_json({**self.summary(), **values}))
+
+    def set_state(self, state: State, why: str = "") -> None:
+        """Records how the run stands, and why."""
+        self.update_summary(state=state, why=why)
+
+    def write_environment(self, facts: dict[str, Any]) -> None:
+        """Writes environment.json in one step."""
+        replace_file(self.environment, encode_json(facts))
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps every other process from writing into the run; the system lets go when this one dies.
+
+        Raises `RunError` naming the process that holds it. A forked child does not inherit the lock, so a
+        worker that outlives a killed trainer does not keep the run locked.
+        """
+        descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            self._acquire(descriptor)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        _held.add(descriptor)
+        try:
+            yield
+        finally:
+            if descriptor in _held:  # not in a forked child
+                _held.remove(descriptor)
+                os.close(descriptor)
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a living process holds the lock."""
+        try:
+            descriptor = os.open(self._lock_file, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(descriptor)
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.path / ".lock"
+
+    def _acquire(self, descriptor: int) -> None:
+        for attempt in range(_TRIES):  # a reader that asks whether the lock is held has it for a moment
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if attempt == _TRIES - 1:
+                    holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
+                    raise RunError(f"{self.path} is in use by {holder}: wait for it, or stop it") from error
+                time.sleep(_PAUSE_S)
+            else:
+                return
+
+
+def list_runs(runs_root: Path | str) -> list[RunDirectory]:
+    """The runs below a root, oldest first by their names."""
+    root = Path(runs_root)
+    found = [path for path in root.iterdir() if _is_run(path)] if root.is_dir() else []
+    return [RunDirectory(path) for path in sorted(found, key=_age)]
+
+
+def resolve(spec: str, runs_root: Path | str) -> tuple[RunDirectory, str | None]:
+    """The run that a person names, and the checkpoint if one is named too.
+
+    A run is a path, a name, the unique beginning of a name (with or without `run_`) or `latest`; `RUN:120`,
+    `RUN:best` and `RUN:final` are checkpoints of it, and so is the path of a checkpoint. Raises `RunError`
+    with the candidates.
+    """
+    root = Path(runs_root)
+    if (found := _look_up(spec, root)) is not None:
+        return found
+    before, colon, which = spec.rpartition(":")
+    if colon and (found := _look_up(before, root)) is not None:
+        return found[0], which
+    newest = ", ".join(run.name for run in list_runs(root)[-5:]) or "none"
+    raise RunError(f"there is no run {before if colon else spec!r}. Newest in {root}: {newest}")
+
+
+def _look_up(spec: str, root: Path) -> tuple[RunDirectory, str | None] | None:
+    runs = list_runs(root)
+    if spec == "latest":
+        return (runs[-1], None) if runs else None
+    matches = [run for run in runs if run.name == spec]
+    if not matches and (found := _at(Path(spec).expanduser())) is not None:
+        return found
+    matches = matches or [run for run in runs if spec and run.name.startswith((spec, f"run_{spec}"))]
+    if len(matches) > 1:
+        raise RunError(f"{spec!r} begins more than one run: {', '.join(run.name for run in matches)}")
+    return (matches[0], None) if matches else None
+
+
+def _at(path: Path) -> tuple[RunDirectory, str | None] | None:
+    """The run at a path, or the run and checkpoint."""
+    if _is_run(path):
+        return RunDirectory(path), None
+    target = path.resolve()
+    run = target.parent.parent
+    if target.is_dir() and target.parent.name == "training_state" and _is_run(run):
+        return RunDirectory(run), target.name
+    return None
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "summary.json").is_file() or (path / "config.yaml").is_file()
+
+
+def _age(path: Path) -> tuple[str, int, str]:
+    match = _STAMPED.fullmatch(path.name)
+    return (match[1], int(match[2] or 1), "") if match else ("", 0, path.name)
+
+
+def _let_go() -> None:
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
