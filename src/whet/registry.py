@@ -15,6 +15,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,7 +64,9 @@ def build(kind: str, spec: str | Mapping[str, Any] | Plugin) -> Plugin:
     Raises `ConfigError` for a name that does not exist and `PluginProblems` for settings that do not fit.
     """
     if isinstance(spec, Plugin):
-        return spec
+        return spec if spec.name else spec.model_copy(update={"name": _name_of(type(spec))})
+    if not isinstance(spec, (str, Mapping)):
+        raise ConfigError(f"expected a name or a section with a name, found {spec!r}")
     settings = {"name": spec} if isinstance(spec, str) else dict(spec)
     if not isinstance(settings.get("name"), str):
         raise ConfigError(f"this needs a name, one of: {', '.join(names(kind))}")
@@ -74,9 +77,28 @@ def build(kind: str, spec: str | Mapping[str, Any] | Plugin) -> Plugin:
         raise PluginProblems(list(error.errors()), cls) from error  # type: ignore[arg-type]
 
 
-def field(kind: str) -> BeforeValidator:
+@dataclass(frozen=True)
+class Builder:
+    """Builds the plug-in that a config names; a section without a name has the settings of `default`."""
+
+    kind: str
+    default: str | None = None
+
+    def __call__(self, spec: Any) -> Any:
+        if isinstance(spec, Mapping) and self.default is not None:
+            spec = {"name": self.default, **spec}
+        return spec if spec is None else build(self.kind, spec)
+
+
+def field(kind: str, default: str | None = None) -> BeforeValidator:
     """For `Annotated[SerializeAsAny[Verifier], field("verifiers")]`: builds the plug-in that a config names."""
-    return BeforeValidator(lambda spec: spec if spec is None else build(kind, spec))
+    return BeforeValidator(Builder(kind, default))
+
+
+def _name_of(cls: type[Plugin]) -> str:
+    """The name under which `load` finds a class."""
+    package, _, module = cls.__module__.rpartition(".")
+    return module if package.startswith("whet.") else f"{cls.__module__}:{cls.__name__}"
 
 
 def _module(kind: str, name: str) -> ModuleType:

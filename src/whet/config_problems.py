@@ -1,0 +1,201 @@
+"""Says in one line each what is wrong with a config: the setting, what was expected, what was found, where, the fix."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from whet import registry
+from whet.errors import ConfigError
+from whet.foreign_names import WHET_NAMES, setting_of
+from whet.yaml_source import KeyPath, Layer
+
+_BASIC = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
+_BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+_WRITTEN = {None: "null", True: "true", False: "false"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One validation error, with the model that it came from."""
+
+    path: KeyPath
+    """From the top of the config."""
+    depth: int
+    """How much of the path leads to `model`."""
+    model: type[BaseModel]
+    error: Mapping[str, Any]
+
+
+def explain(errors: Sequence[Mapping[str, Any]], model: type[BaseModel], layer: Layer) -> list[str]:
+    """One line per problem, in the order in which they were found, each once."""
+    places = settings_of(model, layer.values)
+    lines = (_line(problem, layer, places) for problem in _flatten(errors, model, ()))
+    return list(dict.fromkeys(part for line in lines for part in line.splitlines()))
+
+
+def settings_of(model: type[BaseModel], values: Mapping[str, Any]) -> list[str]:
+    """The full path of every setting that a config with these values may have."""
+    found: list[str] = []
+    for name, info in model.model_fields.items():
+        inner = _section(info) or _chosen_plugin(info, values.get(name))
+        below = values.get(name)
+        found.append(name)
+        if inner is not None:
+            sub = settings_of(inner, below if isinstance(below, Mapping) else {})
+            found.extend(f"{name}.{path}" for path in sub if path != "name")
+    return found
+
+
+def _flatten(errors: Sequence[Mapping[str, Any]], model: type[BaseModel], path: KeyPath) -> Iterator[Problem]:
+    for error in errors:
+        inner = error.get("ctx", {}).get("error")
+        here = (*path, *error["loc"])
+        if isinstance(inner, registry.PluginProblems):
+            yield from _flatten(inner.errors, inner.model, here)
+        else:
+            yield Problem(here, len(path), model, error)
+
+
+def _line(problem: Problem, layer: Layer, places: list[str]) -> str:
+    kind, inner = problem.error["type"], problem.error.get("ctx", {}).get("error")
+    path = ".".join(map(str, problem.path))
+    origin = layer.origin(problem.path)
+    if problem.path[:2] == ("task", "verifier") and not origin:  # `verifier:` is short for `task.verifier`
+        origin = layer.origin(problem.path[1:])
+    where = f" ({origin})" if origin else ""
+    if kind == "extra_forbidden":
+        return f"{path} is not a setting of {_owner(problem, layer)}{where}. {_hint(problem, places)}"
+    if isinstance(inner, ConfigError) or kind in ("value_error", "assertion_error"):
+        text = str(inner) if inner else problem.error["msg"]
+        return f"{path}: {text}{where}" if path else text
+    field = _field(problem.model, problem.path[problem.depth :])
+    expected = describe(field) if field else problem.error["msg"]
+    if kind == "missing":
+        return f"{path} is missing: expected {expected}{where}"
+    return f"{path}: expected {expected}, found {_written(problem.error['input'])}{where}"
+
+
+def _owner(problem: Problem, layer: Layer) -> str:
+    """The plug-in or section that a setting was written into."""
+    values: Any = layer.values
+    for key in problem.path[: problem.depth]:
+        values = values.get(key) if isinstance(values, Mapping) else values[key] if values else None
+    if isinstance(values, Mapping) and isinstance(values.get("name"), str):
+        return str(values["name"])
+    if issubclass(problem.model, registry.Plugin):
+        return problem.model.__name__
+    return ".".join(map(str, problem.path[:-1])) or "the config"
+
+
+def _hint(problem: Problem, places: list[str]) -> str:
+    key = str(problem.path[-1])
+    model = _model_at(problem.model, problem.path[problem.depth : -1])
+    here = [name for name in (model.model_fields if model else {}) if name != "name"]
+    elsewhere = [path for path in places if path.rpartition(".")[2] == key]
+    if elsewhere:
+        level = min(path.count(".") for path in elsewhere)
+        return f"Its place is {' or '.join(p for p in elsewhere if p.count('.') == level)}."
+    if key in WHET_NAMES:
+        return f"In whet it is {WHET_NAMES[key]}."
+    close = difflib.get_close_matches(key, {*here, *WHET_NAMES}, 1, 0.7)
+    if close:
+        prefix = ".".join(map(str, problem.path[:-1])) + "."
+        return f"Did you mean {_name_of(close[0], here).removeprefix(prefix)}?"
+    close = difflib.get_close_matches(key, [path.rpartition(".")[2] for path in places], 1, 0.7)
+    if close:
+        return f"Did you mean {next(path for path in places if path.rpartition('.')[2] == close[0])}?"
+    return f"Settings here: {', '.join(here)}." if here else "It has no settings."
+
+
+def _name_of(match: str, here: list[str]) -> str:
+    return match if match in here else setting_of(WHET_NAMES[match])
+
+
+def describe(field: FieldInfo) -> str:
+    """What a setting takes, in words: `an integer >= 1`."""
+    kind = plugin_kind(field)
+    if kind:
+        return f"one of the {kind} ({', '.join(registry.names(kind)) or 'none ship with whet'})"
+    bounds = [
+        f"{sign} {getattr(limit, bound)}"
+        for limit in field.metadata
+        for bound, sign in _BOUNDS.items()
+        if getattr(limit, bound, None) is not None
+    ]
+    words, null = _words(field.annotation), ""
+    if words.endswith(" or null"):
+        words, null = words.removesuffix(" or null"), " or null"
+    return " ".join([words, " and ".join(bounds)]).strip() + null
+
+
+def plugin_kind(field: FieldInfo) -> str | None:
+    """The kind of plug-in that a field names, if any."""
+    builders = (getattr(item, "func", None) for item in field.metadata)
+    return next((b.kind for b in builders if isinstance(b, registry.Builder)), None)
+
+
+def _words(annotation: Any) -> str:
+    origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation in _BASIC:
+        return _BASIC[annotation]
+    if origin is Literal:
+        return "one of " + ", ".join(map(_written, inside))
+    if origin is typing.Annotated:
+        return _words(inside[0])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join("null" if a is type(None) else _words(a) for a in inside)
+    if origin in (tuple, list):
+        items = [_words(a) for a in inside if a is not Ellipsis]
+        return f"a list of {len(items)}: {', '.join(items)}" if len(items) > 1 else f"a list, each {items[0]}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"a section ({', '.join(annotation.model_fields)})"
+    return getattr(annotation, "__name__", None) or str(annotation)
+
+
+def _written(value: Any) -> str:
+    """A value as one writes it in YAML, cut when it is long."""
+    text = _WRITTEN[value] if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _field(model: type[BaseModel], path: KeyPath) -> FieldInfo | None:
+    """The field at a path inside a model; of a list, the list's own."""
+    names = [key for key in path if isinstance(key, str)]
+    for n in range(len(names), 0, -1):
+        parent = _model_at(model, tuple(names[: n - 1]))
+        if parent is not None and names[n - 1] in parent.model_fields:
+            return parent.model_fields[names[n - 1]]
+    return None
+
+
+def _model_at(model: type[BaseModel] | None, path: KeyPath) -> type[BaseModel] | None:
+    for key in path:
+        info = model.model_fields.get(str(key)) if model else None
+        model = _section(info) if info else None
+    return model
+
+
+def _section(info: FieldInfo) -> type[BaseModel] | None:
+    """The settings class of a section; none for plug-ins, whose class depends on their name."""
+    if plugin_kind(info):
+        return None
+    choices = [info.annotation, *typing.get_args(info.annotation)]
+    return next((c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)), None)
+
+
+def _chosen_plugin(info: FieldInfo, value: Any) -> type[BaseModel] | None:
+    kind = plugin_kind(info)
+    name = value.get("name") if isinstance(value, Mapping) else value
+    name = name if name is not None or info.is_required() else info.default
+    try:
+        return registry.load(kind, name) if kind and isinstance(name, str) else None
+    except ConfigError:
+        return None
