@@ -63,6 +63,8 @@ class WarmStartConfig(Settings):
     steps: int = Field(ge=1)
     batch_size: int = Field(default=64, ge=1)
     """Demonstrations per step."""
+    microbatch_tokens: int = Field(default=16384, ge=1)
+    """Padded tokens per forward pass."""
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3)
 
 

@@ -1,0 +1,89 @@
+"""One update: loss, gradient, optimizer step. However its minibatch is cut, the gradient is the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from whet.distributed.world import World
+from whet.functional.reduction import loss_weights
+from whet.interfaces import Policy, Reduction, Want
+from whet.rollouts.batch import microbatches
+from whet.tracking.metrics import Metrics
+from whet.training.optimizer import Optimizer
+from whet.types import Batch, TokenStats
+
+
+class Objective(Protocol):
+    """What an update minimises: the sum over named terms of `(loss_weights * term).sum()`."""
+
+    reduction: Reduction
+    want: frozenset[Want]
+
+    def terms(self, batch: Batch, stats: TokenStats) -> dict[str, Tensor]:
+        """Per-token terms `[B, T]`, coefficients included, zero outside the mask."""
+        ...
+
+    def measure(self, batch: Batch, stats: TokenStats, metrics: Metrics) -> None:
+        """Adds what is worth knowing of a micro-batch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """A policy, the optimizer that moves it, the memory limit of a forward pass, and the other processes."""
+
+    policy: Policy
+    optimizer: Optimizer
+    microbatch_tokens: int
+    world: World
+
+    def update(self, objective: Objective, minibatch: Batch, rate: float) -> Metrics:
+        """Moves the policy once. A non-finite loss or gradient moves nothing and is counted in `optim/skipped`."""
+        metrics = Metrics()
+        losses = self.backward(objective, minibatch, metrics)
+        norm = self.optimizer.clip()
+        if math.isfinite(norm) and math.isfinite(sum(losses.values())):
+            self.optimizer.step(rate)
+            self.policy.version += 1
+        else:
+            self.optimizer.forget_gradient()
+            metrics.add("optim/skipped", 1.0)
+        for name, value in losses.items():
+            metrics.add(f"loss/{name}", value)
+        metrics.add("optim/grad_norm", norm)
+        metrics.add("optim/learning_rate", rate)
+        return metrics
+
+    def backward(self, objective: Objective, minibatch: Batch, metrics: Metrics) -> dict[str, float]:
+        """Adds the gradient of the whole update to the parameters; returns each term's share of the loss."""
+        minibatch = self._weighted(objective, minibatch)
+        losses: Counter[str] = Counter()
+        for rows in microbatches(minibatch, self.microbatch_tokens):
+            micro = minibatch.rows(rows)
+            stats = self.policy.forward(micro, objective.want)
+            terms = {name: weighted_sum(micro, term) for name, term in objective.terms(micro, stats).items()}
+            torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+            losses.update({name: float(term.detach()) for name, term in terms.items()})
+            objective.measure(micro, stats, metrics)
+        self.world.sum_gradients(self.optimizer.parameters)
+        return dict(zip(losses, self.world.sum(*losses.values()), strict=True))
+
+    def _weighted(self, objective: Objective, minibatch: Batch) -> Batch:
+        """The minibatch with the weights of its tokens: N and the token count are those of the whole update."""
+        sequences, tokens = self.world.sum(len(minibatch), int(minibatch.loss_mask.sum()))
+        limit = minibatch.max_completion_length
+        weights = loss_weights(minibatch.loss_mask, objective.reduction, int(sequences), int(tokens), limit)
+        return dataclasses.replace(minibatch, loss_weights=weights)
+
+
+def weighted_sum(batch: Batch, term: Tensor) -> Tensor:
+    """A term's share of the loss: `(loss_weights * term).sum()`."""
+    assert batch.loss_weights is not None
+    return (batch.loss_weights * term).sum()
