@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from typing import Annotated, Literal
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializeAsAny, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
-from whet import registry
-from whet.interfaces import Algorithm, Probe, Task, Verifier
+from whet import registry, yaml_source
+from whet.config_problems import explain
+from whet.errors import ConfigError, SettingWarning
+from whet.interfaces import Algorithm, Probe, Task
 from whet.registry import Plugin, Settings
 from whet.types import SamplingParams
 
@@ -124,13 +130,12 @@ class Config(Settings):
     num_threads: int | None = Field(default=None, ge=1)
     """CPU threads of torch; default: torch's own choice."""
     task: Annotated[SerializeAsAny[Task], registry.field("tasks")]
-    verifier: Annotated[SerializeAsAny[Verifier] | None, registry.field("verifiers")] = None
-    """Replaces the task's own verifier, in training and in evaluation."""
+    """What is trained on; a top-level `verifier:` is short for `task.verifier`."""
     policy: Annotated[SerializeAsAny[Plugin], registry.field("policies")]
-    engine: Annotated[SerializeAsAny[Plugin], registry.field("engines")] = Field(
+    engine: Annotated[SerializeAsAny[Plugin], registry.field("engines", "native")] = Field(
         default="native", validate_default=True
     )
-    algorithm: Annotated[SerializeAsAny[Algorithm], registry.field("algorithms")] = Field(
+    algorithm: Annotated[SerializeAsAny[Algorithm], registry.field("algorithms", "dr_grpo")] = Field(
         default="dr_grpo", validate_default=True
     )
     probes: tuple[Annotated[SerializeAsAny[Probe], registry.field("probes")], ...] = ()
@@ -141,8 +146,111 @@ class Config(Settings):
     eval: EvalConfig = EvalConfig()
     stop: StopConfig = StopConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _verifier_is_the_tasks(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or "verifier" not in values:
+            return values
+        others, verifier, task = dict(values), values["verifier"], values.get("task")
+        del others["verifier"]
+        if verifier is None or task is None:
+            return others
+        if isinstance(task, Task):
+            task = task.model_dump()
+        section = {"name": task} if isinstance(task, str) else dict(task)
+        if section.get("verifier") is not None:
+            raise ConfigError("verifier is short for task.verifier and both are given; keep task.verifier")
+        return {**others, "task": {**section, "verifier": verifier}}
+
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        if self.max_steps is None and self.num_epochs is None:
-            raise ValueError("say how long to train: max_steps or num_epochs")
+        problems = list(_contradictions(self))
+        if problems:
+            raise ConfigError("\n".join(problems))
+        for text in _without_effect(self):
+            warnings.warn(text, SettingWarning, stacklevel=1)
         return self
+
+
+def load_config(sources: Sequence[str | Path | Mapping[str, Any]], overrides: Sequence[str] = ()) -> Config:
+    """The config that files, shipped names and mappings give, left to right, and then `key.sub=value` texts.
+
+    A plug-in section whose `name` changes is replaced as a whole. Paths inside a config are relative to the working
+    directory. Raises `ConfigError` with every problem on a line of its own.
+    """
+    layer, problems = yaml_source.Layer({}), []
+    for read in [*(lambda s=s: _layer(s) for s in sources), lambda: yaml_source.from_overrides(overrides)]:
+        try:
+            layer = yaml_source.merge(layer, read())
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    try:
+        return Config.model_validate(layer.values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(explain(error.errors(), Config, layer))) from error  # type: ignore[arg-type]
+
+
+def dump_config(config: Config) -> str:
+    """YAML of every setting, defaults included; `load_config` makes an equal config of it."""
+    return yaml_source.to_text(config.model_dump(mode="json"))
+
+
+def shipped_configs() -> list[str]:
+    """The names of the configs that come with whet."""
+    return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
+
+
+_SHIPPED = Path(__file__).parent / "configs"
+
+
+def _layer(source: str | Path | Mapping[str, Any]) -> yaml_source.Layer:
+    if isinstance(source, Mapping):
+        return yaml_source.from_mapping(source)
+    path = Path(source)
+    if path.is_file():
+        return yaml_source.from_file(path, str(path))
+    name = path.stem if path.suffix in (".yaml", ".yml") else path.name
+    if path.parent in (Path(), Path("configs")) and name in shipped_configs():
+        return yaml_source.from_file(_SHIPPED / f"{name}.yaml", f"configs/{name}.yaml")
+    close = difflib.get_close_matches(name, shipped_configs(), 1)
+    hint = f" Did you mean {close[0]}?" if close else ""
+    known = ", ".join(shipped_configs()) or "none"
+    raise ConfigError(
+        f"there is no file {str(path)!r} in {Path.cwd()}, nor a config of that name.{hint} Shipped: {known}"
+    )
+
+
+def _contradictions(config: Config) -> Iterator[str]:
+    """Settings that cannot hold together, each with its fix."""
+    algorithm, batch = config.algorithm, config.batch
+    if config.max_steps is None and config.num_epochs is None:
+        yield "max_steps and num_epochs are both missing: say how long to train, for instance max_steps: 100"
+    if algorithm.num_minibatches > batch.prompts_per_step:
+        yield (
+            f"algorithm.num_minibatches is {algorithm.num_minibatches}, but a step has {batch.prompts_per_step} groups "
+            "(batch.prompts_per_step) and a minibatch holds whole groups: lower the one or raise the other"
+        )
+    if batch.num_generations < algorithm.min_group_size:
+        yield (
+            f"batch.num_generations is {batch.num_generations}, but the baseline of {algorithm.name} compares the "
+            f"completions of a group and needs at least {algorithm.min_group_size}: raise it, or choose an algorithm "
+            "without a group baseline, such as reinforce"
+        )
+    known = registry.function("whet.tracking.open:names")()
+    for name in config.trackers:
+        if name not in known and ":" not in name:
+            yield f"trackers: there is no {name!r}; there are: {', '.join(known)}"
+
+
+def _without_effect(config: Config) -> Iterator[str]:
+    """Settings that were changed and do nothing."""
+    algorithm, optimizer, steps = config.algorithm, config.optimizer, config.max_steps
+    for name in ("kl_estimator", "kl_in"):
+        if algorithm.beta == 0 and getattr(algorithm, name) != type(algorithm).model_fields[name].default:
+            yield f"algorithm.{name} has no effect while algorithm.beta is 0"
+    if steps is not None and optimizer.warmup_steps >= steps:
+        yield f"optimizer.learning_rate is never reached: warmup_steps {optimizer.warmup_steps} >= max_steps {steps}"
+    if optimizer.schedule == "constant" and optimizer.schedule_steps is not None:
+        yield "optimizer.schedule_steps has no effect while optimizer.schedule is constant"

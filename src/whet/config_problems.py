@@ -24,20 +24,22 @@ _WRITTEN = {None: "null", True: "true", False: "false"}
 
 @dataclass(frozen=True)
 class Problem:
-    """One validation error, with the model that it came from."""
+    """One validation error, with the settings that it came from."""
 
     path: KeyPath
     """From the top of the config."""
     depth: int
     """How much of the path leads to `model`."""
     model: type[BaseModel]
+    owner: str
+    """The name of the plug-in, empty for the config itself."""
     error: Mapping[str, Any]
 
 
 def explain(errors: Sequence[Mapping[str, Any]], model: type[BaseModel], layer: Layer) -> list[str]:
     """One line per problem, in the order in which they were found, each once."""
     places = settings_of(model, layer.values)
-    lines = (_line(problem, layer, places) for problem in _flatten(errors, model, ()))
+    lines = (_line(problem, layer, places) for problem in _flatten(errors, model, (), ""))
     return list(dict.fromkeys(part for line in lines for part in line.splitlines()))
 
 
@@ -54,14 +56,16 @@ def settings_of(model: type[BaseModel], values: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _flatten(errors: Sequence[Mapping[str, Any]], model: type[BaseModel], path: KeyPath) -> Iterator[Problem]:
+def _flatten(
+    errors: Sequence[Mapping[str, Any]], model: type[BaseModel], path: KeyPath, owner: str
+) -> Iterator[Problem]:
     for error in errors:
         inner = error.get("ctx", {}).get("error")
         here = (*path, *error["loc"])
         if isinstance(inner, registry.PluginProblems):
-            yield from _flatten(inner.errors, inner.model, here)
+            yield from _flatten(inner.errors, inner.model, here, inner.name)
         else:
-            yield Problem(here, len(path), model, error)
+            yield Problem(here, len(path), model, owner, error)
 
 
 def _line(problem: Problem, layer: Layer, places: list[str]) -> str:
@@ -72,27 +76,30 @@ def _line(problem: Problem, layer: Layer, places: list[str]) -> str:
         origin = layer.origin(problem.path[1:])
     where = f" ({origin})" if origin else ""
     if kind == "extra_forbidden":
-        return f"{path} is not a setting of {_owner(problem, layer)}{where}. {_hint(problem, places)}"
+        return f"{path} is not a setting of {_owner(problem)}{where}. {_hint(problem, places)}"
     if isinstance(inner, ConfigError) or kind in ("value_error", "assertion_error"):
         text = str(inner) if inner else problem.error["msg"]
         return f"{path}: {text}{where}" if path else text
-    field = _field(problem.model, problem.path[problem.depth :])
-    expected = describe(field) if field else problem.error["msg"]
+    expected = _expected(problem)
     if kind == "missing":
         return f"{path} is missing: expected {expected}{where}"
     return f"{path}: expected {expected}, found {_written(problem.error['input'])}{where}"
 
 
-def _owner(problem: Problem, layer: Layer) -> str:
+def _owner(problem: Problem) -> str:
     """The plug-in or section that a setting was written into."""
-    values: Any = layer.values
-    for key in problem.path[: problem.depth]:
-        values = values.get(key) if isinstance(values, Mapping) else values[key] if values else None
-    if isinstance(values, Mapping) and isinstance(values.get("name"), str):
-        return str(values["name"])
-    if issubclass(problem.model, registry.Plugin):
-        return problem.model.__name__
-    return ".".join(map(str, problem.path[:-1])) or "the config"
+    section = ".".join(map(str, problem.path[problem.depth : -1]))
+    return " of ".join(filter(None, (section, problem.owner))) or "the config"
+
+
+def _expected(problem: Problem) -> str:
+    field = _field(problem.model, problem.path[problem.depth :])
+    if field is None:
+        return str(problem.error["msg"])
+    items = typing.get_args(field.annotation)
+    if isinstance(problem.path[-1], int) and items:
+        return _words(items[0])
+    return describe(field)
 
 
 def _hint(problem: Problem, places: list[str]) -> str:
@@ -104,7 +111,8 @@ def _hint(problem: Problem, places: list[str]) -> str:
         level = min(path.count(".") for path in elsewhere)
         return f"Its place is {' or '.join(p for p in elsewhere if p.count('.') == level)}."
     if key in WHET_NAMES:
-        return f"In whet it is {WHET_NAMES[key]}."
+        last = setting_of(WHET_NAMES[key]).rpartition(".")[2]
+        return f"In whet it is {last if last in here else WHET_NAMES[key]}."
     close = difflib.get_close_matches(key, {*here, *WHET_NAMES}, 1, 0.7)
     if close:
         prefix = ".".join(map(str, problem.path[:-1])) + "."
@@ -123,7 +131,7 @@ def describe(field: FieldInfo) -> str:
     """What a setting takes, in words: `an integer >= 1`."""
     kind = plugin_kind(field)
     if kind:
-        return f"one of the {kind} ({', '.join(registry.names(kind)) or 'none ship with whet'})"
+        return f"one of the {kind} ({', '.join(registry.names(kind))})"
     bounds = [
         f"{sign} {getattr(limit, bound)}"
         for limit in field.metadata

@@ -27,3 +27,7 @@ class TrainingError(WhetError, RuntimeError):
 
 class Interrupted(BaseException):
     """A person or the scheduler asked the run to stop. Not an `Exception`, so that no handler swallows it."""
+
+
+class SettingWarning(UserWarning):
+    """A setting that was given has no effect."""

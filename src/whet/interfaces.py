@@ -81,6 +81,8 @@ class Algorithm(Plugin, ABC):
 
     reduction: ClassVar[Reduction]
     min_group_size: ClassVar[int] = 1
+    """Completions per prompt below which the baseline is undefined or leaves no signal."""
+    min_group_size: ClassVar[int] = 1
     """2 where the baseline is taken from the group, so that a single completion would teach nothing."""
 
     beta: float = Field(default=0.0, ge=0.0)

@@ -40,8 +40,9 @@ class Plugin(Settings):
 class PluginProblems(ValueError):
     """Wraps the validation errors of a plug-in, so that they can be listed beside those of the whole config."""
 
-    def __init__(self, errors: list[dict[str, Any]], model: type[BaseModel]) -> None:
-        super().__init__(f"{len(errors)} problems in {model.__name__}")
+    def __init__(self, name: str, errors: list[dict[str, Any]], model: type[BaseModel]) -> None:
+        super().__init__(f"{len(errors)} problems in the settings of {name}")
+        self.name = name
         self.errors = errors
         self.model = model
 
@@ -51,6 +52,10 @@ def names(kind: str) -> list[str]:
     package = importlib.import_module(f"whet.{kind}")
     modules = (m.name for m in pkgutil.iter_modules(package.__path__))
     return sorted(name for name in modules if name != "function" and not name.startswith("_"))
+
+
+def _listed(kind: str) -> str:
+    return ", ".join(names(kind)) or "none ship with whet"
 
 
 def load(kind: str, name: str) -> type[Plugin]:
@@ -69,12 +74,12 @@ def build(kind: str, spec: str | Mapping[str, Any] | Plugin) -> Plugin:
         raise ConfigError(f"expected a name or a section with a name, found {spec!r}")
     settings = {"name": spec} if isinstance(spec, str) else dict(spec)
     if not isinstance(settings.get("name"), str):
-        raise ConfigError(f"this needs a name, one of: {', '.join(names(kind))}")
+        raise ConfigError(f"this needs a name, one of: {_listed(kind)}")
     cls = load(kind, settings["name"])
     try:
         return cls.model_validate(settings)
     except ValidationError as error:
-        raise PluginProblems(list(error.errors()), cls) from error  # type: ignore[arg-type]
+        raise PluginProblems(settings["name"], list(error.errors()), cls) from error  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ def _module(kind: str, name: str) -> ModuleType:
     if name not in known:
         close = difflib.get_close_matches(name, known, 1)
         hint = f" Did you mean {close[0]}?" if close else ""
-        raise ConfigError(f"there is no {name!r} among the {kind}.{hint} There are: {', '.join(known)}")
+        raise ConfigError(f"there is no {name!r} among the {kind}.{hint} There are: {_listed(kind)}")
     return importlib.import_module(f"whet.{kind}.{name}")
 
 
