@@ -22,6 +22,6 @@ def returns_to_go(
     returns = torch.zeros_like(rewards)
     ahead = torch.zeros_like(rewards[:, 0])
     for t in reversed(range(rewards.shape[1])):
-        ahead = rewards[:, t] + torch.where(mask[:, t], gamma, 1.0) * ahead
+        ahead = rewards[:, t] + torch.where(mask[:, t], gamma * ahead, ahead)
         returns[:, t] = ahead
     return torch.where(mask, returns, 0.0)
