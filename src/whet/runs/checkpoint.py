@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.errors import RunError
-from whet.runs.files import encode_json, read_json, sha256, sync, write_json
+from whet.runs.files import decode_json, encode_json, read_bytes, sha256, sync, write_json
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -90,12 +90,13 @@ def manifest(path: Path) -> Manifest:
     if not path.is_dir():
         raise RunError(f"there is no checkpoint {path}")
     file = path / MANIFEST
-    content = read_json(file)
+    raw = read_bytes(file)
+    content = decode_json(raw, file)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RunError(f"{file} is damaged, or of another version of whet: expected format {FORMAT}")
     digest = content.pop("digest", None)
     sealed = {**content, "digest": _digest(content)}
-    if digest != sealed["digest"] or file.read_bytes() != encode_json(sealed):
+    if digest != sealed["digest"] or raw != encode_json(sealed):
         raise RunError(f"{file} is damaged: its digest does not fit its content")
     found = Manifest(**{key: content[key] for key in ("step", "update", "about", "files")})
     expected = path.resolve().name.removesuffix(_SET_ASIDE)
@@ -191,8 +192,12 @@ def prune(root: Path, keep: int, best: int | None = None) -> list[Path]:
         if good < max(keep, 1):
             good += _is_good(path)
         elif path.name not in protected:
-            _remove(path)
-            removed.append(path)
+            try:
+                _remove(path)
+            except OSError as error:  # no reason to stop a run
+                _log.warning("%s could not be removed: %s", path, error)
+            else:
+                removed.append(path)
     return removed
 
 

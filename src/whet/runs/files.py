@@ -35,12 +35,25 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """The value in a JSON file; raises `RunError` naming the file."""
+    return decode_json(read_bytes(path), path)
+
+
+def decode_json(content: bytes, path: Path) -> Any:
+    """The value that the bytes of a file spell; raises `RunError` naming the file."""
     try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+        return json.loads(content)
     except ValueError as error:
         raise RunError(f"{path} is not JSON: {error}") from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file; raises `RunError` naming it."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing") from error
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -1,0 +1,30 @@
+"""Loads the policy of a checkpoint, whatever kind it is."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from whet import registry
+from whet.errors import RunError
+from whet.interfaces import Policy
+from whet.runs.files import read_json
+
+MODEL = "model"
+"""Directory of the policy inside a checkpoint."""
+
+
+def load_policy(model: Path, device: torch.device) -> Policy:
+    """The policy saved in a directory; its config.json names the kind."""
+    file = model / "config.json"
+    if not file.is_file():
+        raise RunError(f"{model} holds no policy: {file.name} is missing")
+    kind = cast(Any, registry.load("policies", read_json(file)["policy"]))
+    return cast(Policy, kind.load(model, device))
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of this name; `auto` takes an accelerator when there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
