@@ -71,10 +71,7 @@ def _flatten(
 def _line(problem: Problem, layer: Layer, places: list[str]) -> str:
     kind, inner = problem.error["type"], problem.error.get("ctx", {}).get("error")
     path = ".".join(map(str, problem.path))
-    origin = layer.origin(problem.path)
-    if problem.path[:2] == ("task", "verifier") and not origin:  # `verifier:` is short for `task.verifier`
-        origin = layer.origin(problem.path[1:])
-    where = f" ({origin})" if origin else ""
+    where = f" ({origin})" if (origin := _origin(problem.path, layer)) else ""
     if kind == "extra_forbidden":
         return f"{path} is not a setting of {_owner(problem)}{where}. {_hint(problem, places)}"
     if isinstance(inner, ConfigError) or kind in ("value_error", "assertion_error"):
@@ -84,6 +81,12 @@ def _line(problem: Problem, layer: Layer, places: list[str]) -> str:
     if kind == "missing":
         return f"{path} is missing: expected {expected}{where}"
     return f"{path}: expected {expected}, found {_written(problem.error['input'])}{where}"
+
+
+def _origin(path: KeyPath, layer: Layer) -> str:
+    if path[:2] == ("task", "verifier") and path[:2] not in layer.origins:
+        path = path[1:]  # `verifier:` is short for `task.verifier`
+    return layer.origin(path)
 
 
 def _owner(problem: Problem) -> str:

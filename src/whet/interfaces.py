@@ -81,8 +81,6 @@ class Algorithm(Plugin, ABC):
 
     reduction: ClassVar[Reduction]
     min_group_size: ClassVar[int] = 1
-    """Completions per prompt below which the baseline is undefined or leaves no signal."""
-    min_group_size: ClassVar[int] = 1
     """2 where the baseline is taken from the group, so that a single completion would teach nothing."""
 
     beta: float = Field(default=0.0, ge=0.0)
@@ -108,7 +106,7 @@ class Algorithm(Plugin, ABC):
     @property
     def needs_old_logprobs(self) -> bool:
         """Whether a pass before the first update records the log-probabilities of the policy that starts the step."""
-        return self.num_updates > 1 or self.needs_reference and self.kl_in == "reward"
+        return self.num_updates > 1 or (self.needs_reference and self.kl_in == "reward")
 
     @property
     def needs_reference(self) -> bool:
@@ -218,7 +216,7 @@ class Source(Protocol):
     """Where a step's scored groups come from. Its state is part of every checkpoint."""
 
     def take(self, step: int) -> StepGroups:
-        """The scored groups of a step. An interruption leaves the state as it was."""
+        """The scored groups of a step; a function of the step and the state. The state moves on."""
         ...
 
     def observe(self, groups: StepGroups) -> None:

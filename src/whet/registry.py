@@ -24,6 +24,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from whet.errors import ConfigError
 
+_FROM_FILE = "whet_file_"
+
 
 class Settings(BaseModel):
     """Frozen settings that refuse unknown keys."""
@@ -103,7 +105,10 @@ def field(kind: str, default: str | None = None) -> BeforeValidator:
 def _name_of(cls: type[Plugin]) -> str:
     """The name under which `load` finds a class."""
     package, _, module = cls.__module__.rpartition(".")
-    return module if package.startswith("whet.") else f"{cls.__module__}:{cls.__name__}"
+    if package.startswith("whet."):
+        return module
+    from_file = cls.__module__.startswith(_FROM_FILE)
+    return f"{inspect.getfile(cls) if from_file else cls.__module__}:{cls.__name__}"
 
 
 def _module(kind: str, name: str) -> ModuleType:
@@ -161,7 +166,7 @@ def _module_from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ConfigError(f"{path} is not a file (looked in {Path.cwd()})")
     # The module is registered under its path, so that one file is run once and its classes stay the same objects.
-    name = "whet_file_" + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    name = _FROM_FILE + hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)
