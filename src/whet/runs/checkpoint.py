@@ -239,11 +239,12 @@ def _publish(temporary: Path, final: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Deletes a checkpoint; a kill in between leaves no directory that looks like one."""
+    """Deletes a checkpoint; a crash in between leaves no directory that looks like one."""
     if path.exists():
         doomed = path.with_name(f"{_TEMPORARY}{path.name}-{os.getpid()}")
         _delete(doomed)
         path.rename(doomed)
+        sync(path.parent)
         _delete(doomed)
 
 
