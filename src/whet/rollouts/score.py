@@ -1,13 +1,30 @@
-"""Scores a completion without ever turning our own failure into a zero."""
+"""Scores a completion so that whatever goes wrong on our side is a status, never a zero and never a crash."""
 
-from whet.interfaces import Task
+from __future__ import annotations
+
+from whet.errors import ConfigError
+from whet.interfaces import Task, Verifier
 from whet.types import Example, Score
 
+_MAX_DETAIL = 300
 
-def score_text(task: Task, example: Example, text: str) -> Score:
-    """The task's score; an exception is status `error`, anything that is no score is `invalid`."""
+
+def score_text(scorer: Task | Verifier, example: Example, text: str) -> Score:
+    """The score of one completion's text.
+
+    An exception of the scorer gives status `error` with its type and message; a result that is no `Score` gives
+    `invalid`. Interruptions pass through, and so does a `ConfigError`: no rollout can be scored before it is mended.
+    """
     try:
-        score = task.score(example, text)
-    except Exception as error:  # noqa: BLE001 - whatever a verifier raises is data, counted and never a zero
-        return Score.failed("error", f"{type(error).__name__}: {error}")
-    return score if isinstance(score, Score) else Score.failed("invalid", f"expected a Score, found {score!r}")
+        score: object = (
+            scorer.score(example, text)
+            if isinstance(scorer, Task)
+            else scorer.score(text, example.answer, example)
+        )
+    except ConfigError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a reward may raise anything; the rollout then has no value
+        return Score.failed("error", f"{type(error).__name__}: {error}"[:_MAX_DETAIL])
+    if not isinstance(score, Score):
+        return Score.failed("invalid", f"expected a Score, found {score!r}"[:_MAX_DETAIL])
+    return score

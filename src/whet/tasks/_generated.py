@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 from pydantic import Field
 
@@ -19,6 +21,8 @@ from whet.types import Example
 TEST_FRAC = 0.2
 """Share of all problems that can only be test problems. One number for every task and size, so that a
 question is on the same side whatever else is asked for, also in a mixture of tasks that share questions."""
+
+Item = TypeVar("Item")
 
 _DRAWS_PER_EXAMPLE = 30
 
@@ -35,6 +39,26 @@ class Problem:
     """Problems with one identity share a side of the split, as do 37+85 and 85+37; default: the question."""
 
 
+class Draw:
+    """Random choices of one problem, one after another, as a function of its key (see `seeding`)."""
+
+    def __init__(self, key: int) -> None:
+        self._key = key
+        self._positions = itertools.count()
+
+    def integer(self, low: int, high: int) -> int:
+        """An integer in [low, high], both included."""
+        return seeding.randint(self._key, low, high, next(self._positions))
+
+    def choice(self, items: Sequence[Item]) -> Item:
+        """One of the items."""
+        return seeding.choice(self._key, items, next(self._positions))
+
+    def text(self, alphabet: str, length: int) -> str:
+        """Letters of the alphabet, each drawn uniformly."""
+        return "".join(self.choice(alphabet) for _ in range(length))
+
+
 class GeneratedTask(Task):
     """Problems drawn by a rule, the same ones in every run: no seed changes them.
 
@@ -45,8 +69,8 @@ class GeneratedTask(Task):
     num_test: int = Field(default=500, ge=1)
 
     @abstractmethod
-    def problem(self, key: int) -> Problem:
-        """One problem, a function of the key (see `seeding`) and the settings."""
+    def problem(self, draw: Draw) -> Problem:
+        """One problem, a function of what is drawn and the settings."""
 
     def load(self, split: Split) -> Sequence[Example]:
         """The distinct problems of a split; raises `ConfigError` when the rule has too few."""
@@ -69,7 +93,7 @@ class GeneratedTask(Task):
         return {s: tuple(examples.values()) for s, examples in found.items()}
 
     def _draws(self, count: int) -> Iterator[Problem]:
-        return (self.problem(seeding.key(0, f"task/{self._file}", i)) for i in range(count))
+        return (self.problem(Draw(seeding.key(0, f"task/{self._file}", i))) for i in range(count))
 
     @property
     def _file(self) -> str:

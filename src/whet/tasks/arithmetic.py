@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from whet import seeding
 from whet.interfaces import Verifier
-from whet.tasks._generated import GeneratedTask, Problem
+from whet.tasks._generated import Draw, GeneratedTask, Problem
 from whet.verifiers.numeric import Numeric
 
 Operation = Literal["+", "-", "*", "/"]
@@ -43,10 +42,10 @@ class Arithmetic(GeneratedTask):
             raise ValueError("expected min_operand <= max_operand, and a max_operand above 0 for division")
         return self
 
-    def problem(self, key: int) -> Problem:
+    def problem(self, draw: Draw) -> Problem:
         """One operation on two operands, each drawn uniformly."""
-        op = seeding.choice(key, self.operations)
-        a, b = self._operand(key, 1), self._operand(key, 2, at_least=int(op == "/"))
+        op = draw.choice(self.operations)
+        a, b = self._operand(draw), self._operand(draw, at_least=int(op == "/"))
         if op == "-" and not self.signs:
             a, b = max(a, b), min(a, b)
         if op == "/":
@@ -65,9 +64,9 @@ class Arithmetic(GeneratedTask):
         """`numeric`: the marked or last number, compared exactly."""
         return _VERIFIER
 
-    def _operand(self, key: int, position: int, at_least: int = 0) -> int:
-        value = seeding.randint(key, max(self.min_operand, at_least), self.max_operand, position)
-        return -value if self.signs and seeding.randint(key, 0, 1, position + 2) else value
+    def _operand(self, draw: Draw, at_least: int = 0) -> int:
+        value = draw.integer(max(self.min_operand, at_least), self.max_operand)
+        return -value if self.signs and draw.integer(0, 1) else value
 
 
 _VERIFIER = Numeric(name="numeric")

@@ -22,11 +22,12 @@ MAX_DIGITS = 256
 # Full-width forms and the other minus signs, one character for one.
 _PLAIN = str.maketrans("−–﹣－＋．，％＄／＝", "----+.,%$/=")
 _LATEX_SEPARATOR = re.compile(r"\\!|(?<=\d)\{,\}(?=\d)|(?<=\d)\\,(?=\d)")
-_SPACED_SIGN = re.compile(r"(?<=[=(:])\s*([-+])\s+(?=[\d$.])")
+_SPACED_SIGN = re.compile(r"(?<=[=(:])\s{0,4}([-+])\s{1,4}(?=[\d$.])")
+# Repeats of signs and spaces are bounded, so that a text of nothing else costs no square.
 _RUN = re.compile(
-    r"""(?<!\w) [-+$€£¥√±.]* \w
-        (?: \w | [.^*+\-/×÷·]+(?=[\w$]) | (?<=\d)[,:\u00a0\u2009\u202f](?=\d) )*
-        (?: \s+ (?:hundred|thousand|million|billion|trillion|dozen)\b )?""",
+    r"""(?<!\w) [-+$€£¥√±.]{0,4} \w
+        (?: \w | [.^*+\-/×÷·]{1,4}(?=[\w$]) | (?<=\d)[,:\u00a0\u2009\u202f](?=\d) )*
+        (?: \s{1,4} (?:hundred|thousand|million|billion|trillion|dozen)\b )?""",
     re.VERBOSE,
 )
 _NUMBER = re.compile(
@@ -42,17 +43,13 @@ _UNKNOWN_COMMAND = re.compile(r"\\(?!text|math|quad|circ|degree)[A-Za-z]")
 
 def numbers_in(text: str) -> Iterator[Fraction | None]:
     """The numbers of a text in order; None for one that cannot be read."""
-    for match in _RUN.finditer(_cleaned(text)):
-        run = match.group()
-        start = run.lstrip("-+$€£¥√±.")
-        if start[0].isdecimal():
-            yield _value(run)
+    return map(_value, _runs(text))
 
 
 def last_number(text: str) -> Fraction | None:
     """The last number of a text; None when there is none or it cannot be read."""
-    newest = collections.deque(numbers_in(text), maxlen=1)
-    return newest[0] if newest else None
+    newest = collections.deque(_runs(text), maxlen=1)
+    return _value(newest[0]) if newest else None
 
 
 def only_number(text: str) -> Fraction | None:
@@ -77,11 +74,14 @@ def answer_number(text: str) -> Fraction | None:
     return last_number(text) if marked is None else only_number(marked)
 
 
-def _cleaned(text: str) -> str:
+def _runs(text: str) -> Iterator[str]:
+    """What is written without a space, where it starts like a number."""
     text = text.translate(_PLAIN)
     if "\\" in text or "{," in text:
         text = _LATEX_SEPARATOR.sub(lambda m: "" if m.group() == "\\!" else ",", text)
-    return _SPACED_SIGN.sub(r"\1", text)
+    for match in _RUN.finditer(_SPACED_SIGN.sub(r"\1", text)):
+        if match.group().lstrip("-+$€£¥√±.")[0].isdecimal():
+            yield match.group()
 
 
 def _value(run: str) -> Fraction | None:
