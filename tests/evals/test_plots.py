@@ -51,6 +51,7 @@ def test_the_picture_of_a_run_holds_its_numbers(run, figures):
     low, high = accuracy.collections[0].get_segments()[1][:, 1]  # Wilson for 3 of 4
     assert (low, high) == (pytest.approx(0.3006, abs=1e-4), pytest.approx(0.9544, abs=1e-4))
     assert [t.get_text() for t in entropy.texts] == ["not recorded"]
+    assert [t.get_text() for t in accuracy.get_legend().get_texts()] == ["sampled: 25.0% to 75.0%"]
     assert "echo" in figures[0].get_suptitle()
 
 
@@ -69,6 +70,7 @@ def test_the_picture_of_a_sweep_names_the_failed_checkpoints(tmp_path, record, f
     (axes,) = figures[0].axes
     assert "failed: 10" in axes.get_xlabel()
     assert list(axes.lines[0].get_xdata()) == [5]
+    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["sampled: 50.0%"]
 
 
 def test_a_sweep_without_results_still_gives_a_picture(tmp_path, figures):

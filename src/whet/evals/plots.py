@@ -146,7 +146,7 @@ def _draw_lines(axes: Axes, found: Mapping[str, Mapping[int, Metrics]]) -> None:
                 list(points),
                 means,
                 yerr=[down, up],
-                label=f"{label if len(found) == 1 else task}: {means[0]:.1%} to {means[-1]:.1%}",
+                label=f"{label if len(found) == 1 else task}: {_first_to_last(means)}",
                 color=color if len(found) == 1 else colors[place % len(colors)],
                 marker=marker,
                 markersize=4,
@@ -161,6 +161,10 @@ def _draw_lines(axes: Axes, found: Mapping[str, Mapping[int, Metrics]]) -> None:
     axes.set_ylabel("share right, 95% interval")
     axes.legend(frameon=False, loc="best")
     return None
+
+
+def _first_to_last(means: Sequence[float]) -> str:
+    return f"{means[0]:.1%}" if len(means) == 1 else f"{means[0]:.1%} to {means[-1]:.1%}"
 
 
 def _say_empty(axes: Axes) -> None:

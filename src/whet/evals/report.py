@@ -69,7 +69,10 @@ def _range(interval: Interval) -> str:
 
 
 def _cell(interval: Interval | None) -> str:
-    return "" if interval is None else f"{number(interval.mean)} ± {number(interval.half_width)}"
+    """Mean and both ends: the interval of a share is not symmetric."""
+    if interval is None:
+        return ""
+    return f"{number(interval.mean)} [{number(interval.low)}, {number(interval.high)}]"
 
 
 def _verdict(comparison: Comparison) -> str:
