@@ -174,6 +174,10 @@ def test_the_runs_root_comes_from_the_environment(load: Load, monkeypatch: pytes
     assert load().runs_root == "elsewhere"
 
 
+def test_an_engine_section_without_a_name_is_the_native_one(load: Load) -> None:
+    assert load("engine: {}").engine.name == "native"
+
+
 # --- the verifier belongs to the task ---
 
 

@@ -86,7 +86,7 @@ def from_overrides(overrides: Sequence[str]) -> Layer:
     layer, problems = Layer({}), []
     for text in overrides:
         try:
-            layer = merge(layer, _override(text), replace_plugins=False)
+            layer = merge(layer, _override(text))
         except ConfigError as error:
             problems.append(str(error))
     if problems:
@@ -94,14 +94,14 @@ def from_overrides(overrides: Sequence[str]) -> Layer:
     return layer
 
 
-def merge(below: Layer, above: Layer, replace_plugins: bool = True) -> Layer:
+def merge(below: Layer, above: Layer) -> Layer:
     """Both layers as one; where both speak, `above` wins.
 
-    Sections are merged key by key, lists are replaced. With `replace_plugins` a section whose `name` changes
-    is replaced as a whole, so that no setting of the other plug-in is left over. A text over or under a section
-    stands for its name: `algorithm: grpo` is `algorithm: {name: grpo}`.
+    Sections are merged key by key, lists are replaced. A section whose `name` changes is replaced as a whole, so
+    that no setting of the other plug-in is left over. A text over or under a section stands for its name:
+    `algorithm: grpo` is `algorithm: {name: grpo}`.
     """
-    values = _merged(below.values, above.values, replace_plugins)
+    values = _merged(below.values, above.values)
     kept = set(_paths(values))
     return Layer(values, {path: o for path, o in (below.origins | above.origins).items() if path in kept})
 
@@ -111,7 +111,7 @@ def to_text(values: Mapping[str, Any]) -> str:
     return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
-def _merged(below: Any, above: Any, replace_plugins: bool) -> Any:
+def _merged(below: Any, above: Any) -> Any:
     if isinstance(below, Mapping) and isinstance(above, str):
         above = {"name": above}
     if isinstance(below, str) and isinstance(above, Mapping):
@@ -119,9 +119,9 @@ def _merged(below: Any, above: Any, replace_plugins: bool) -> Any:
     if not (isinstance(below, Mapping) and isinstance(above, Mapping)):
         return above
     names = below.get("name"), above.get("name")
-    if replace_plugins and None not in names and names[0] != names[1]:
+    if None not in names and names[0] != names[1]:
         return dict(above)
-    both = {key: _merged(below[key], above[key], replace_plugins) for key in below if key in above}
+    both = {key: _merged(below[key], above[key]) for key in below if key in above}
     return {**below, **above, **both}
 
 
