@@ -215,6 +215,11 @@ class Tracker(Protocol):
 class Source(Protocol):
     """Where a step's scored groups come from. Its state is part of every checkpoint."""
 
+    @property
+    def epoch(self) -> float:
+        """Passes over the training prompts so far."""
+        ...
+
     def take(self, step: int) -> StepGroups:
         """The scored groups of a step; a function of the step and the state. The state moves on."""
         ...

@@ -1,7 +1,8 @@
 """The engine of from-scratch policies: a preallocated cache in the trainer's own process, reading its own tensors.
 
-A prompt is computed once and its keys and values are copied to its samples. Rows in flight stay dense: a finished row is
-overwritten by the last live one, so a step costs what is still alive, and free rows are refilled from the queue.
+A prompt is computed once and its keys and values are copied to its samples. Rows in flight stay dense: a
+finished row is overwritten by the last live one, so a step costs what is still alive, and free rows are
+refilled from the queue.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ class NativeEngine:
 
     def __init__(self, policy: Policy, max_rows: int) -> None:
         if not isinstance(policy.module, GPT):
-            raise DataError("the native engine reads from_scratch policies; use engine=huggingface for this one")
+            raise DataError(
+                "the native engine reads from_scratch policies; use engine=huggingface for this one"
+            )
         self._policy = policy
         self._module: GPT = policy.module
         self._max_rows = max_rows
@@ -152,7 +155,9 @@ class NativeEngine:
         return rows
 
     def _new_rows(self, wishes: Sequence[_Wish], position: Tensor, params: SamplingParams) -> _Rows:
-        tokens = torch.zeros(len(wishes), params.max_completion_length, dtype=torch.int64, device=self._device)
+        tokens = torch.zeros(
+            len(wishes), params.max_completion_length, dtype=torch.int64, device=self._device
+        )
         columns = [[w.request, w.sample, w.key] for w in wishes]
         request, number, key = torch.tensor(columns, device=self._device).T
         return _Rows(request, number, key, position, torch.zeros_like(request), tokens, tokens.float())
@@ -165,7 +170,9 @@ class NativeEngine:
         rows.append(*sample(self._module.logits(hidden[:, 0]), uniforms(rows.key, rows.count), params))
 
     def _finished(self, rows: _Rows, params: SamplingParams, ending: Ending) -> Tensor:
-        finished = (rows.newest[:, 0] == self._policy.tokenizer.eos_id) | (rows.count >= params.max_completion_length)
+        finished = (rows.newest[:, 0] == self._policy.tokenizer.eos_id) | (
+            rows.count >= params.max_completion_length
+        )
         if ending.is_used:
             ids = [tokens[:n] for tokens, n in zip(rows.tokens.tolist(), rows.count.tolist(), strict=True)]
             finished |= torch.tensor([ending.reached(i) for i in ids], dtype=torch.bool, device=self._device)
@@ -175,7 +182,7 @@ class NativeEngine:
         columns = (rows.request, rows.sample, rows.count, rows.tokens, rows.logprobs)
         for request, number, count, tokens, logprobs in zip(*(c.tolist() for c in columns), strict=True):
             ids = tuple(tokens[:count])
-            stopped = ids[-1] == self._policy.tokenizer.eos_id or ending.is_used and ending.reached(ids)
+            stopped = ids[-1] == self._policy.tokenizer.eos_id or (ending.is_used and ending.reached(ids))
             yield Completion(
                 request=request,
                 sample=number,

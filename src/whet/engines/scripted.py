@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from pydantic import Field
 
 from whet.errors import DataError, Interrupted
 from whet.interfaces import Policy, Tokenizer
@@ -14,7 +16,7 @@ class Scripted(Plugin):
     """Completions by prompt: sample i of a prompt gets text i of its list, in a cycle."""
 
     name: str = "scripted"
-    completions: dict[str, tuple[str, ...]] = {}
+    completions: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     default: tuple[str, ...] = ("",)
     """For prompts that are not listed."""
 
@@ -39,7 +41,9 @@ class ScriptedEngine:
     ) -> Iterator[Completion]:
         """Completions in the order of the requests, cut at `max_completion_length`."""
         for number, request in enumerate(requests):
-            texts = self._script.completions.get(self._tokenizer.decode(request.prompt_ids), self._script.default)
+            texts = self._script.completions.get(
+                self._tokenizer.decode(request.prompt_ids), self._script.default
+            )
             if not texts:
                 raise DataError("a scripted prompt needs at least one completion")
             for i in range(len(request.keys)):

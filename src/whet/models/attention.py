@@ -23,7 +23,9 @@ class KVCache:
     Rows in use are kept dense: row i of a decode step is row i of the cache.
     """
 
-    def __init__(self, shape: tuple[int, int, int, int, int], dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int, int, int], dtype: torch.dtype, device: torch.device
+    ) -> None:
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
 
@@ -65,7 +67,9 @@ class KVCache:
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             self.keys[layer, rows, positions] = k[:, 0]
             self.values[layer, rows, positions] = v[:, 0]
-            return _sdpa(q, self.keys[layer, :n, :width], self.values[layer, :n, :width], mask, is_causal=False)
+            return _sdpa(
+                q, self.keys[layer, :n, :width], self.values[layer, :n, :width], mask, is_causal=False
+            )
 
         return attend
 

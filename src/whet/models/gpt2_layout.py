@@ -30,7 +30,9 @@ def to_gpt2(model: GPT, eos_id: int) -> "GPT2LMHeadModel":
         eos_token_id=eos_id,
     )
     twin = GPT2LMHeadModel(config)
-    twin.load_state_dict({_PREFIX + k: _transposed(k, v) for k, v in model.state_dict().items()}, strict=False)
+    twin.load_state_dict(
+        {_PREFIX + k: _transposed(k, v) for k, v in model.state_dict().items()}, strict=False
+    )
     twin.tie_weights()
     return twin.eval()
 

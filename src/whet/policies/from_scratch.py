@@ -84,5 +84,7 @@ class FromScratchPolicy:
         sizes = {name: getattr(self.module.config, name) for name in GPTConfig.__slots__}
         text = json.dumps({"policy": "from_scratch", "sizes": sizes}, indent=2, sort_keys=True)
         (directory / "config.json").write_text(text + "\n", encoding="utf-8")
-        save_file({k: v.contiguous() for k, v in self.module.state_dict().items()}, directory / "model.safetensors")
+        save_file(
+            {k: v.contiguous() for k, v in self.module.state_dict().items()}, directory / "model.safetensors"
+        )
         self.tokenizer.save(directory)

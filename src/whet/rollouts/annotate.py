@@ -1,4 +1,5 @@
-"""Adds to a batch what only a forward pass can tell: log-probabilities of the policy that starts the step, and of the reference."""
+"""Adds to a batch what only a forward pass can tell: log-probabilities of the policy as it starts the step, and
+of the reference."""
 
 import dataclasses
 
@@ -10,7 +11,9 @@ from whet.rollouts.batch import microbatches, minibatches
 from whet.types import Batch
 
 
-def annotate(batch: Batch, algorithm: Algorithm, policy: Policy, reference: Policy | None, max_tokens: int) -> Batch:
+def annotate(
+    batch: Batch, algorithm: Algorithm, policy: Policy, reference: Policy | None, max_tokens: int
+) -> Batch:
     """The batch with what the algorithm needs; nothing is computed that it does not need."""
     parts = minibatches(batch, algorithm.num_minibatches)
     if algorithm.needs_old_logprobs:

@@ -61,4 +61,6 @@ def _last(loss_mask: Tensor) -> Tensor:
 def _padded(rows: Sequence[Sequence[float]], dtype: torch.dtype) -> Tensor:
     """Rows as `[B, T]`, zeros on the right."""
     width = max((len(row) for row in rows), default=1)
-    return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], dtype=dtype).reshape(len(rows), width)
+    return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], dtype=dtype).reshape(
+        len(rows), width
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from whet.config import SamplingConfig
 from whet.errors import DataError
 from whet.interfaces import Engine, Task, Tokenizer
 from whet.rollouts.score import score_text
@@ -32,20 +33,22 @@ def collect(
 
 
 def check_prompts(
-    examples: Sequence[Example], tokenizer: Tokenizer, max_prompt_length: int, max_completion_length: int, context: int
+    examples: Sequence[Example], tokenizer: Tokenizer, sampling: SamplingConfig, context_length: int
 ) -> None:
-    """Raises `DataError` naming the first prompt that is too long: a prompt is never cut."""
-    room = min(max_prompt_length, context - max_completion_length)
+    """Raises `DataError` naming the first prompt that is empty or too long: a prompt is never cut."""
+    left = context_length - sampling.max_completion_length
+    room = min(sampling.max_prompt_length, left)
     for example in examples:
         length = len(tokenizer.encode(example.prompt))
-        if length > room:
-            raise DataError(
-                f"the prompt of {example.id} has {length} tokens, more than the {room} allowed: sampling.max_prompt_length is "
-                f"{max_prompt_length}, and policy.context_length {context} less sampling.max_completion_length "
-                f"{max_completion_length} leaves {context - max_completion_length}"
-            )
         if length == 0:
             raise DataError(f"the prompt of {example.id} is empty: the first token needs one before it")
+        if length > room:
+            raise DataError(
+                f"the prompt of {example.id} has {length} tokens and {room} are allowed: sampling.max_prompt_length "
+                f"is {sampling.max_prompt_length}, and the context of {context_length} less "
+                f"sampling.max_completion_length {sampling.max_completion_length} leaves {left}. Raise them, or leave "
+                "the example out"
+            )
 
 
 def _rollout(task: Task, example: Example, prompt_ids: tuple[int, ...], completion: Completion) -> Rollout:

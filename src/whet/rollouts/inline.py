@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from whet.config import Config
-from whet.errors import Interrupted
 from whet.interfaces import Engine, Task, Tokenizer
 from whet.rollouts.collect import Item, collect
 from whet.rollouts.prompts import PromptSampler
@@ -37,22 +36,19 @@ class InlineSource:
         return self._sampler.epoch
 
     def take(self, step: int) -> StepGroups:
-        """The scored groups of a step. An interruption leaves the state as it was.
+        """The scored groups of a step.
 
         After `batch.max_generation_rounds` rounds the step goes on with the groups it has, be they fewer.
         """
-        before = self._sampler.position
-        wanted, admitted, refused = self._config.batch.prompts_per_step, [], []
-        try:
-            for _ in range(self._config.batch.max_generation_rounds):
-                drawn = len(admitted) + len(refused)
-                for group in self._sample(step, drawn, wanted - len(admitted)):
-                    (admitted if self._config.algorithm.keep(group) else refused).append(group)
-                if len(admitted) == wanted:
-                    break
-        except Interrupted:
-            self._sampler.position = before
-            raise
+        wanted = self._config.batch.prompts_per_step
+        admitted: list[RolloutGroup] = []
+        refused: list[RolloutGroup] = []
+        for _ in range(self._config.batch.max_generation_rounds):
+            drawn = len(admitted) + len(refused)
+            for group in self._sample(step, drawn, wanted - len(admitted)):
+                (admitted if self._config.algorithm.keep(group) else refused).append(group)
+            if len(admitted) == wanted:
+                break
         return StepGroups(admitted=tuple(admitted), refused=tuple(refused))
 
     def _sample(self, step: int, drawn: int, count: int) -> list[RolloutGroup]:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from whet.interfaces import Tokenizer
 
-_TAIL_TOKENS = 8  # looked at beside the length of the longest stop string, for tokens that decode to nothing alone
+_TAIL_TOKENS = (
+    8  # looked at beside the length of the longest stop string, for tokens that decode to nothing alone
+)
 
 
 class Ending:

@@ -1,9 +1,10 @@
-"""Metrics on their way: sums with counts, and maxima, so that parts of any size merge into the one true mean."""
+"""Metrics on their way: sums with counts, totals and maxima, so that parts of any size merge into one true value."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 
 class Metrics:
@@ -11,6 +12,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._sums: dict[str, tuple[float, float]] = {}
+        self._totals: dict[str, float] = {}
         self._maxima: dict[str, float] = {}
 
     def add(self, name: str, total: float, count: float = 1.0) -> None:
@@ -18,6 +20,10 @@ class Metrics:
         if count:
             old_total, old_count = self._sums.get(name, (0.0, 0.0))
             self._sums[name] = (old_total + total, old_count + count)
+
+    def count(self, name: str, times: float = 1.0) -> None:
+        """Counts something: the value is the total."""
+        self._totals[name] = self._totals.get(name, 0.0) + times
 
     def maximum(self, name: str, value: float) -> None:
         """Keeps the largest value."""
@@ -27,23 +33,26 @@ class Metrics:
         """Takes in another collection."""
         for name, (total, count) in other._sums.items():
             self.add(name, total, count)
+        for name, value in other._totals.items():
+            self.count(name, value)
         for name, value in other._maxima.items():
             self.maximum(name, value)
 
     def values(self) -> dict[str, float]:
         """The mean or maximum of every name; what is not finite is left out."""
         means = {name: total / count for name, (total, count) in self._sums.items()}
-        return {k: v for k, v in sorted((means | self._maxima).items()) if math.isfinite(v)}
+        return {k: v for k, v in sorted((means | self._totals | self._maxima).items()) if math.isfinite(v)}
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Any]:
         """JSON-ready state; floats survive JSON bit for bit."""
-        return {"sums": {k: list(v) for k, v in self._sums.items()}, "maxima": dict(self._maxima)}
+        sums = {name: list(pair) for name, pair in self._sums.items()}
+        return {"sums": sums, "totals": dict(self._totals), "maxima": dict(self._maxima)}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Mapping[str, object]]) -> Metrics:
+    def from_state(cls, state: Mapping[str, Any]) -> Metrics:
         """The metrics that `state_dict` described."""
         metrics = cls()
-        for name, (total, count) in state["sums"].items():  # type: ignore[misc]
-            metrics._sums[name] = (total, count)
-        metrics._maxima.update(state["maxima"])  # type: ignore[arg-type]
+        metrics._sums = {name: (total, count) for name, (total, count) in state["sums"].items()}
+        metrics._totals = dict(state["totals"])
+        metrics._maxima = dict(state["maxima"])
         return metrics

@@ -36,13 +36,9 @@ class Reinforcement:
         tokens = int(mask.sum())
         metrics.add("policy/entropy", float(stats.entropy.detach()[mask].sum()), tokens)
         if batch.ref_logprobs is not None:
-            metrics.add(
-                "policy/kl_ref", float(k3(logprobs, batch.ref_logprobs)[mask].sum()), tokens
-            )
+            metrics.add("policy/kl_ref", float(k3(logprobs, batch.ref_logprobs)[mask].sum()), tokens)
         if batch.old_logprobs is not None:
-            metrics.add(
-                "policy/kl_old", float(k3(logprobs, batch.old_logprobs)[mask].sum()), tokens
-            )
+            metrics.add("policy/kl_old", float(k3(logprobs, batch.old_logprobs)[mask].sum()), tokens)
             clipped = clipped_tokens(self._algorithm, batch, logprobs)
             metrics.add("policy/clip_frac", float(clipped[mask].sum()), tokens)
         if self._is_first_update and tokens:

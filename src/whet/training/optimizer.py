@@ -15,10 +15,10 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 def learning_rate(step: int, config: OptimizerConfig, default_steps: int) -> float:
-    """The rate of a step, counted from 1: linear warm-up, then constant, or linear or cosine down to the schedule's end.
+    """The rate of a step, counted from 1: linear warm-up, then constant, or down by a line or a cosine.
 
-    With W warm-up steps and S schedule steps the decay passes p = (step - W - 1) / (S - W), from 0 at the first step
-    after the warm-up. Beyond step S the rate of step S holds. It is a function of the step alone: nothing to save.
+    With W warm-up steps and S schedule steps the decay passes p = (step - W - 1) / (S - W), from 0 at the first
+    step after the warm-up. Beyond step S the rate of step S holds. A function of the step alone: nothing to save.
     """
     warmup = config.warmup_steps
     if step <= warmup:
@@ -81,7 +81,7 @@ class Optimizer:
         }
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes moments back by the names of their parameters; raises `RunError` when they are not those of this model."""
+        """Takes moments back by name; raises `RunError` when they are not those of this model's parameters."""
         expected = {f"{name}.{moment}" for name in self._named for moment in _MOMENTS}
         if tensors and set(tensors) != expected:
             odd = sorted(set(tensors) ^ expected)[:3]

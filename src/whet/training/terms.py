@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +13,14 @@ from whet.types import Batch, TokenStats
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def with_advantages(batch: Batch, algorithm: Algorithm, memory: dict[str, float]) -> Batch:
+    """The batch with the rewards that the algorithm learns from, and their advantages."""
+    batch = dataclasses.replace(batch, rewards=reward_with_kl(algorithm, batch))
+    is_empty = len(batch) == 0
+    advantages = torch.zeros_like(batch.rewards) if is_empty else algorithm.advantages(batch, memory)
+    return dataclasses.replace(batch, advantages=advantages)
 
 
 def reward_with_kl(algorithm: Algorithm, batch: Batch) -> Tensor:

@@ -54,7 +54,7 @@ class Learner:
             self.policy.version += 1
         else:
             self.optimizer.forget_gradient()
-            metrics.add("optim/skipped", 1.0)
+            metrics.count("optim/skipped")
         for name, value in losses.items():
             metrics.add(f"loss/{name}", value)
         metrics.add("optim/grad_norm", norm)

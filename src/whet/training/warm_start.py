@@ -62,7 +62,8 @@ def _demonstration(example: Example, policy: Policy) -> Rollout:
     length = len(prompt) + len(completion)
     if length > policy.context_length:
         raise DataError(
-            f"prompt and demonstration of {example.id} have {length} tokens; policy.context_length is {policy.context_length}"
+            f"prompt and demonstration of {example.id} have {length} tokens; policy.context_length is "
+            f"{policy.context_length}"
         )
     return Rollout(
         example=example,

@@ -1,0 +1,197 @@
+"""Starts a run, or takes it up again: lock, directory, warm start, the line, evaluations, and the end written down."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from whet.config import Config, dump_config, load_config
+from whet.errors import Interrupted, RunError
+from whet.evals.evaluate import EvalResult
+from whet.evals.plots import plot_run
+from whet.interfaces import Policy
+from whet.runs import checkpoint, environment
+from whet.runs.directory import RunDirectory
+from whet.runs.policy import MODEL, load_policy, pick_device
+from whet.tracking.metrics import Metrics
+from whet.training.finish import evaluate_at, log_evaluation
+from whet.training.job import Data, Horizon, Job, build_job, build_policy, open_logs
+from whet.training.rl import learn
+from whet.training.saving import restore, save
+from whet.training.state import RunState
+from whet.training.stop import StopSignal
+from whet.training.warm_start import warm_start
+
+
+def start(config: Config) -> RunDirectory:
+    """Trains a new run to its end and returns its directory. What can be wrong is found before it is made."""
+    device = _prepare(config)
+    data = Data.load(config)
+    policy = build_policy(config, data, device)
+    run = RunDirectory.create(config.runs_root)
+    with run.lock(), StopSignal() as stop:
+        run.config.write_text(dump_config(config), encoding="utf-8")
+        run.write_environment(environment.describe(config.seed, str(device)))
+        job = build_job(config, run, data, policy, RunState(), stop)
+        with _outcome(job):
+            _begin(job)
+            _to_the_end(job)
+    return run
+
+
+def resume(run: RunDirectory, from_step: str = "latest", additional_steps: int | None = None) -> RunDirectory:
+    """Takes a run up at a checkpoint and trains on to its end, or for more steps; later checkpoints are given up.
+
+    Bit for bit what an uninterrupted run would have done, when the config and the machine are the same. Raises
+    `RunError` when the checkpoint is missing or damaged, or the run is in use.
+    """
+    config = load_config([run.config])
+    device = _prepare(config)
+    with run.lock(), StopSignal() as stop:
+        checkpoint.clean(run.training_state)
+        path = _checkpoint(run, from_step)
+        data = Data.load(config)
+        policy = build_policy(config, data, device) if path is None else load_policy(path / MODEL, device)
+        job = build_job(config, run, data, policy, RunState(), stop)
+        if path is not None:
+            restore(job, path)
+            checkpoint.discard_after(run.training_state, path)
+        _move_the_end(job, additional_steps)
+        with _outcome(job):
+            if path is None:
+                _begin(job)
+            _to_the_end(job)
+    return run
+
+
+def _prepare(config: Config) -> torch.device:
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
+    return pick_device(config.device)
+
+
+def _checkpoint(run: RunDirectory, spec: str) -> Path | None:
+    """The checkpoint to go on from; None when the run was cut off before its first one."""
+    if spec == "latest" and not checkpoint.steps(run.training_state):
+        return None
+    return run.checkpoint(spec)
+
+
+def _move_the_end(job: Job, additional_steps: int | None) -> None:
+    """More steps count from where the run is taken up; its schedules stay as they were."""
+    state = job.state
+    if additional_steps is not None:
+        state.max_steps = state.step + additional_steps
+        state.stop_reason = None
+        state.no_signal_in_row = state.skipped_in_row = 0
+    if state.max_steps is not None:
+        job.horizon = Horizon(state.max_steps, job.horizon.schedule_steps)
+
+
+def _begin(job: Job) -> None:
+    """The warm start, and the checkpoint of step 0: the policy that the reference remembers."""
+    config = job.config
+    if config.warm_start is not None:
+        with job.timer("warm_start"):
+            warm_start(job.policy, job.data.train, config.warm_start, config.seed, job.stop, _report(config))
+    save(job)
+
+
+def _report(config: Config) -> Any:
+    assert config.warm_start is not None
+    total = config.warm_start.steps
+
+    def report(step: int, metrics: Metrics) -> None:
+        if "console" in config.trackers and (step % max(1, total // 5) == 0 or step == total):
+            print(f"warm start {step}/{total}  nll {metrics.values()['loss/nll']:.3f}", flush=True)
+
+    return report
+
+
+def _to_the_end(job: Job) -> None:
+    config, run = job.config, job.run
+    open_logs(job)
+    job.reference = _reference(job)
+    if config.eval.at_start and job.state.step == 0 and job.state.batch is None:
+        _evaluate(job, "before", 0)
+    why = learn(job)
+    checkpoint.mark_final(run.training_state, save(job))
+    if config.eval.at_end:
+        _evaluate(job, "after", job.state.step)
+    run.update_summary(wall_s=round(job.seconds, 3), seed=config.seed, state="finished", why=why)
+
+
+def _reference(job: Job) -> Policy | None:
+    """The frozen policy of step 0, when the algorithm keeps one; saved in the run once."""
+    if not job.config.algorithm.needs_reference:
+        return None
+    root = job.run.path / "reference"
+    path = checkpoint.newest_good(root)
+    if path is None:
+        if job.state.step or job.state.batch is not None:
+            raise RunError(
+                f"{root} holds no good copy of the policy of step 0, and it cannot be made again at this step"
+            )
+        path = checkpoint.save(root, 0, lambda directory: _save_model(job.policy, directory))
+    reference = load_policy(path / MODEL, job.device)
+    reference.module.requires_grad_(False)
+    return reference
+
+
+def _save_model(policy: Policy, directory: Path) -> None:
+    (directory / MODEL).mkdir()
+    policy.save(directory / MODEL)
+
+
+def _evaluate(job: Job, when: str, step: int) -> None:
+    """Evaluates outside a step, logs it and writes it into the summary."""
+    result = evaluate_at(job, step)
+    log_evaluation(job, step, result)
+    evals = {**job.run.summary().get("eval", {}), when: _in_short(result)}
+    job.run.update_summary(
+        eval=evals, eval_task=job.data.plan.task.name, eval_split=job.data.plan.config.split
+    )
+
+
+def _in_short(result: EvalResult) -> dict[str, Any]:
+    sampled, greedy = result.metrics.get("pass@1"), result.metrics.get("greedy")
+    short: dict[str, Any] = {"overlap": result.overlap}
+    if sampled is not None:
+        short |= {"pass@1": sampled.mean, "ci95": [sampled.low, sampled.high], "n": sampled.clusters}
+    if greedy is not None:
+        short |= {"greedy": greedy.mean, "greedy_ci95": [greedy.low, greedy.high]}
+    return short
+
+
+@contextmanager
+def _outcome(job: Job) -> Iterator[None]:
+    """Whatever ends the run is written into it, and what has been learned is saved first."""
+    run = job.run
+    run.update_summary(state="running", why="", seed=job.config.seed, max_steps=job.horizon.max_steps)
+    try:
+        yield
+        plot_run(run)
+    except Interrupted:
+        _rescue(job)
+        name = signal.Signals(job.stop.number).name if job.stop.number else "stop"
+        run.set_state("stopped", name)
+    except BaseException as error:
+        _rescue(job)
+        run.set_state("failed", f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        for tracker in job.trackers:
+            tracker.close()
+        if job.rollouts_log is not None:
+            job.rollouts_log.close()
+
+
+def _rescue(job: Job) -> None:
+    """Saves what has been learned since the last checkpoint; before the first one there is nothing worth it."""
+    if checkpoint.steps(job.run.training_state):
+        save(job)
