@@ -17,12 +17,20 @@ def normalise_question(text: str) -> str:
 
 
 def overlap(train: Iterable[Example], test: Iterable[Example]) -> list[Example]:
-    """The test examples whose normalised question is also a training question."""
-    seen = {normalise_question(example.prompt) for example in train}
-    return [example for example in test if normalise_question(example.prompt) in seen]
+    """The test examples whose normalised question is also a training question.
+
+    The question is the column `question` where there is one, so that two prompt formats hide nothing; else the prompt.
+    """
+    seen = {_question(example) for example in train}
+    return [example for example in test if _question(example) in seen]
 
 
 def split_position(question: str) -> float:
     """A number in [0, 1) that depends on the question alone; below the test fraction it is for testing."""
     digest = hashlib.blake2b(question.encode("utf-8", "surrogatepass"), digest_size=6).digest()
     return int.from_bytes(digest, "little") * 2.0**-48
+
+
+def _question(example: Example) -> str:
+    question = example.columns.get("question")
+    return normalise_question(question if isinstance(question, str) else example.prompt)

@@ -1,0 +1,84 @@
+"""Several tasks as one, in given proportions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Annotated
+
+from pydantic import Field, SerializeAsAny, field_validator
+
+from whet import registry
+from whet.interfaces import Split, Task, Verifier
+from whet.registry import Settings
+from whet.types import Example, Score
+
+
+class Part(Settings):
+    """One task of a mixture."""
+
+    task: Annotated[SerializeAsAny[Task], registry.field("tasks")]
+    weight: float = Field(default=1.0, gt=0.0, allow_inf_nan=False)
+
+
+class Mixture(Task):
+    """Parts in the proportions of their weights, in every stretch of the examples, until one part has no more rows.
+
+    No row comes twice. The tag `part` names the part, and each part scores its own completions.
+    """
+
+    parts: dict[str, Part] = Field(min_length=1)
+    """For instance `{sums: {task: arithmetic, weight: 3}, words: {task: word_problems}}`."""
+
+    @field_validator("parts")
+    @classmethod
+    def _not_nested(cls, parts: dict[str, Part]) -> dict[str, Part]:
+        nested = [name for name, part in parts.items() if isinstance(part.task, Mixture)]
+        if nested:
+            raise ValueError(
+                f"expected plain tasks; {nested[0]} is a mixture itself, name its parts here instead"
+            )
+        return parts
+
+    def load(self, split: Split) -> Sequence[Example]:
+        """The parts' examples, interleaved; ids begin with the part's name."""
+        rows = {name: part.task.examples(split) for name, part in self.parts.items()}
+        weights = {name: part.weight for name, part in self.parts.items()}
+        return [_labelled(rows[name][n], name) for name, n in _interleaved(weights, rows)]
+
+    def default_verifier(self) -> Verifier:
+        """Scores each completion by the verifier of its part."""
+        return self._by_part
+
+    @cached_property
+    def _by_part(self) -> _ByPart:
+        return _ByPart(tasks={name: part.task for name, part in self.parts.items()})
+
+
+class _ByPart(Verifier):
+    tasks: dict[str, SerializeAsAny[Task]]
+
+    def score(self, text: str, answer: str, example: Example | None = None) -> Score:
+        if example is None:
+            raise ValueError("a mixture scores a completion of one of its examples: give the example")
+        return self.tasks[example.tags["part"]].score(example, text)
+
+
+def _labelled(example: Example, part: str) -> Example:
+    return dataclasses.replace(example, id=f"{part}/{example.id}", tags={**example.tags, "part": part})
+
+
+def _interleaved(
+    weights: Mapping[str, float], rows: Mapping[str, Sequence[Example]]
+) -> Iterator[tuple[str, int]]:
+    """(part, row) so that after every n rows each part has had its share of n, within one row."""
+    total = sum(weights.values())
+    taken = dict.fromkeys(weights, 0)
+    while True:
+        n = sum(taken.values()) + 1
+        name = max(weights, key=lambda part: n * weights[part] / total - taken[part])
+        if taken[name] == len(rows[name]):
+            return
+        yield name, taken[name]
+        taken[name] += 1
