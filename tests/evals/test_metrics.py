@@ -110,6 +110,19 @@ def test_format_and_answers_are_rates_of_their_own(record):
     assert "format_frac" not in metrics_of([record()])
 
 
+@pytest.mark.parametrize(
+    ("detail", "answered"),
+    [
+        ("answer:no_answer form:missing_tag", 0),
+        ("answer:wrong form:missing_tag", 1),
+        ("no_answer", 0),
+        ("", 1),
+    ],
+)
+def test_answers_are_read_from_joined_details_too(record, detail, answered):
+    assert metrics_of([record(score=Score(value=0.5, detail=detail))])["answered_frac"].mean == answered
+
+
 def test_every_tag_gets_the_same_metrics(record):
     records = [
         record("a", value=1.0, tags={"operation": "add", "digits": "1"}),

@@ -22,8 +22,8 @@ from whet.functional.statistics import (
 
 Metrics = dict[str, Interval]
 
-UNANSWERED = frozenset({"no_answer"})
-"""Reasons of verifiers that mean: no answer could be read from the text."""
+NO_ANSWER = "no_answer"
+"""The verifiers' reason that means: no answer could be read from the text."""
 
 
 def metrics_of(records: Sequence[EvalRecord], ks: Sequence[int] = (), threshold: float = 1.0) -> Metrics:
@@ -96,12 +96,17 @@ def _scores(scored: Sequence[EvalRecord], ks: Sequence[int], threshold: float) -
         if enough:
             rates = [pass_at_k(len(r), sum(r), k) for r in enough.values()]
             metrics[f"pass@{k}"] = confidence_interval(rates, list(enough), proportion=True)
-    metrics["answered_frac"] = _share(scored, [r.score.detail not in UNANSWERED for r in scored])
+    metrics["answered_frac"] = _share(scored, [_answered(r.score.detail) for r in scored])
     formatted = [r for r in scored if "format" in r.score.parts]
     if formatted:
         values = [float(r.score.parts["format"]) for r in formatted]
         metrics["format_frac"] = confidence_interval(values, _problems(formatted))
     return metrics
+
+
+def _answered(detail: str) -> bool:
+    """Whether no verifier missed an answer; details of several are joined as `answer:no_answer form:wrong`."""
+    return all(reason.rpartition(":")[2] != NO_ANSWER for reason in detail.split())
 
 
 def _mean_value(scored: Sequence[EvalRecord]) -> Interval:
