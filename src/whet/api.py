@@ -1,0 +1,203 @@
+"""The small stable doors: `train`, `open_run`, `task`, `verifier`, `load_policy`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from whet import registry
+from whet.config import Config, load_config
+from whet.errors import ConfigError, RunError
+from whet.interfaces import Policy, Task, Verifier
+from whet.runs import reader
+from whet.runs.directory import RunDirectory, resolve
+from whet.types import Request, SamplingParams
+
+if TYPE_CHECKING:
+    from whet.evals.evaluate import EvalResult
+
+
+def train(config: str | Path | Mapping[str, Any] | Config, *overrides: str, **settings: Any) -> Run:
+    """Trains a new run to its end and returns it.
+
+    config: the name of a shipped config, a YAML file, a mapping, or a `Config`. overrides: texts such as
+    `"algorithm.epsilon=0.1"`. settings: top-level keys, such as `max_steps=50` or `batch={"num_generations": 16}`.
+    Ctrl-C and SIGTERM save the run and end it (`run.state` is `stopped`).
+    """
+    from whet.training.launch import start
+
+    source = config.model_dump(mode="json") if isinstance(config, Config) else config
+    return Run(start(load_config([source, settings], overrides)))
+
+
+def open_run(run: str | Path, runs_root: str | Path | None = None) -> Run:
+    """A run by path, name, unique beginning of a name, or `latest`."""
+    return Run(_resolve(run, runs_root)[0])
+
+
+def task(name: str, **settings: Any) -> Task:
+    """A task by name: `examples(split)` and `score(example, text)`."""
+    return cast(Task, _plugin("tasks", name, settings))
+
+
+def verifier(name: str, **settings: Any) -> Verifier:
+    """A verifier by name: `score(text, answer)` gives a `Score`."""
+    return cast(Verifier, _plugin("verifiers", name, settings))
+
+
+def load_policy(run: str | Path, device: str = "auto", runs_root: str | Path | None = None) -> LoadedPolicy:
+    """The policy of a run (its latest good checkpoint) or of a checkpoint (`RUN:120`, `RUN:best`, `RUN:final`, a path)."""
+    from whet.runs.policy import MODEL, pick_device
+    from whet.runs.policy import load_policy as load
+
+    directory, which = _resolve(run, runs_root)
+    config = load_config([directory.config])
+    policy = load(directory.checkpoint(which or "latest") / MODEL, pick_device(device))
+    return LoadedPolicy(policy, cast(Any, config.engine).build(policy), config)
+
+
+class Run:
+    """A run on disk: what it was asked, how it went, and its policy."""
+
+    def __init__(self, directory: RunDirectory) -> None:
+        self.directory = directory
+
+    def __repr__(self) -> str:
+        return f"Run({self.directory.name}, {self.state})"
+
+    @property
+    def path(self) -> Path:
+        """The run's directory."""
+        return self.directory.path
+
+    @property
+    def state(self) -> str:
+        """running, finished, stopped, failed, or lost when its process died."""
+        return reader.state(self.directory)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """How it ended, with the evaluations before and after."""
+        return self.directory.summary()
+
+    @property
+    def config(self) -> Config:
+        """The resolved config."""
+        return load_config([self.directory.config])
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The logged metrics, one mapping a step."""
+        return reader.metrics(self.directory)
+
+    @cached_property
+    def policy(self) -> LoadedPolicy:
+        """The policy of the latest good checkpoint."""
+        return load_policy(self.path)
+
+    def evaluate(self, checkpoint: str = "latest", **settings: Any) -> EvalResult:
+        """Evaluates a checkpoint; settings are those of `eval` in the config, such as `num_samples=8`."""
+        from whet.evals.checkpoint import evaluate_checkpoint
+
+        return evaluate_checkpoint(self.directory, checkpoint, settings)
+
+    def resume(self, from_step: str = "latest", additional_steps: int | None = None) -> Run:
+        """Takes the run up at a checkpoint and trains on."""
+        from whet.training.launch import resume
+
+        return Run(resume(self.directory, from_step, additional_steps))
+
+    def plot(self) -> Path:
+        """Draws the run; returns the picture's path."""
+        from whet.evals.plots import plot_run
+
+        return plot_run(self.directory)
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One completion of `LoadedPolicy.generate`."""
+
+    prompt: str
+    token_ids: tuple[int, ...]
+    text: str
+    logprobs: tuple[float, ...]
+    """Of the distribution sampled from, one per token."""
+    finish_reason: str
+
+
+class LoadedPolicy:
+    """A policy ready to answer."""
+
+    def __init__(self, policy: Policy, engine: Any, config: Config) -> None:
+        self.policy = policy
+        self._engine = engine
+        self._config = config
+
+    def generate(
+        self, prompts: str | Sequence[str], num_samples: int = 1, seed: int = 0, **sampling: Any
+    ) -> list[list[Generation]]:
+        """`num_samples` completions of each prompt, in order. sampling: fields of `SamplingParams`, such as temperature.
+
+        Settings that are not given are those of the run's training. The same seed gives the same completions.
+        """
+        from whet.seeding import key
+
+        texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        requests = [
+            Request(
+                prompt_ids=tuple(self.policy.tokenizer.encode(text)),
+                keys=tuple(key(seed, "generate", i, j) for j in range(num_samples)),
+            )
+            for i, text in enumerate(texts)
+        ]
+        found: list[dict[int, Generation]] = [{} for _ in texts]
+        for c in self._engine.generate(requests, self._params(sampling)):
+            found[c.request][c.sample] = Generation(
+                texts[c.request], c.token_ids, c.text, c.logprobs, c.finish_reason
+            )
+        return [[samples[i] for i in range(num_samples)] for samples in found]
+
+    def _params(self, sampling: Mapping[str, Any]) -> SamplingParams:
+        defaults = self._config.sampling
+        known = set(SamplingParams.__slots__)
+        if unknown := sorted(set(sampling) - known):
+            raise ConfigError(
+                f"{', '.join(unknown)}: no sampling setting; there are {', '.join(sorted(known))}"
+            )
+        params = {
+            "max_completion_length": defaults.max_completion_length,
+            "temperature": defaults.temperature,
+            "stop": defaults.stop,
+        }
+        return SamplingParams(**{**params, **sampling})
+
+
+def _resolve(run: str | Path, runs_root: str | Path | None) -> tuple[RunDirectory, str | None]:
+    import os
+
+    return resolve(str(run), runs_root if runs_root is not None else os.environ.get("WHET_RUNS", "runs"))
+
+
+def _plugin(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
+    try:
+        return registry.build(kind, {"name": name, **settings})
+    except registry.PluginProblems as problems:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problems.errors]
+        raise ConfigError(f"{name}: " + "; ".join(lines)) from problems
+
+
+__all__ = [
+    "Generation",
+    "LoadedPolicy",
+    "Run",
+    "RunError",
+    "load_policy",
+    "open_run",
+    "task",
+    "train",
+    "verifier",
+]
