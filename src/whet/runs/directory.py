@@ -143,6 +143,7 @@ class RunDirectory:
         finally:
             if descriptor in _held:  # not in a forked child
                 _held.remove(descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # for a child too that has not closed its copy yet
                 os.close(descriptor)
 
     @property
