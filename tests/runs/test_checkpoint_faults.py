@@ -218,6 +218,17 @@ def operations_of(root: Path, scenario: Scenario) -> int:
     return disk.count
 
 
+def damage_in(root: Path) -> list[RunError]:
+    """Why checkpoints that seem complete do not verify."""
+    found = []
+    for path in checkpoint.steps(root):
+        try:
+            checkpoint.verify(path)
+        except RunError as error:
+            found.append(error)
+    return found
+
+
 def broken_outcomes(base: Path, scenario: Scenario, kind: str) -> tuple[int, list[str]]:
     """How many faults were tried, and which of them left neither the old checkpoint nor the new one."""
     total = operations_of(base / "count", scenario)
@@ -229,11 +240,7 @@ def broken_outcomes(base: Path, scenario: Scenario, kind: str) -> tuple[int, lis
         for moment in ("at once", "after cleaning"):
             newest = checkpoint.newest_good(root)
             found = None if newest is None else value_in(newest)
-            try:
-                for path in checkpoint.steps(root):
-                    checkpoint.verify(path)
-            except RunError as error:
-                broken.append(f"{kind} at operation {fail_at} of {total}, {moment}: {error}")
+            broken += [f"{kind} at operation {fail_at} of {total}, {moment}: {e}" for e in damage_in(root)]
             allowed = {2} if ended_well or fail_at > total else {1, 2, 3}
             if found not in allowed:
                 broken.append(f"{kind} at operation {fail_at} of {total}, {moment}: found {found}")
