@@ -40,7 +40,8 @@ def scalars(directory: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_the_trackers_of_the_package_are_found_by_their_files():
-    assert names() == ["console", "jsonl", "tensorboard"]
+    assert {"console", "jsonl", "tensorboard"} <= set(names())
+    assert not {"open", "metrics"} & set(names())
 
 
 def test_a_run_opens_the_trackers_that_its_config_names_once_each(run):
@@ -54,9 +55,7 @@ def test_a_run_opens_the_trackers_that_its_config_names_once_each(run):
 
 @pytest.mark.parametrize("name", ["wandb2", "open", "metrics"])
 def test_an_unknown_tracker_is_refused_with_the_ones_there_are(run, name):
-    with pytest.raises(
-        ConfigError, match=f"'{name}' is no tracker; expected one of console, jsonl, tensorboard"
-    ):
+    with pytest.raises(ConfigError, match=f"'{name}' is no tracker; expected one of console, jsonl"):
         build_trackers([name], run)
 
 
