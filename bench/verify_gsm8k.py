@@ -50,15 +50,20 @@ def texts(example: Example, answer: str) -> Iterator[tuple[str, str]]:
     yield "alone", answer
 
 
+def completions(examples: list[Example]) -> Iterator[tuple[Example, str, str, str]]:
+    """(example, kind, way of writing, text) of every gold and corrupted completion."""
+    for example in examples:
+        for kind, answer in [("gold", example.answer), *corrupted(example.answer)]:
+            yield from ((example, kind, way, text) for way, text in texts(example, answer))
+
+
 def check(examples: list[Example]) -> dict[str, object]:
     """Counts of gold and corrupted completions, and those that were scored wrongly."""
     verifier, counts, faults = Numeric(), Counter[str](), []
-    for example in examples:
-        for kind, answer in [("gold", example.answer), *corrupted(example.answer)]:
-            for way, text in texts(example, answer):
-                counts[f"{kind}/{way}"] += 1
-                if (verifier.score(text, example.answer).value == 1.0) != (kind == "gold"):
-                    faults.append(f"{kind}/{way} {example.id}: {text[-80:]!r} against {example.answer!r}")
+    for example, kind, way, text in completions(examples):
+        counts[f"{kind}/{way}"] += 1
+        if (verifier.score(text, example.answer).value == 1.0) != (kind == "gold"):
+            faults.append(f"{kind}/{way} {example.id}: {text[-80:]!r} against {example.answer!r}")
     return {"checked": dict(counts), "total": counts.total(), "faults": faults}
 
 

@@ -28,7 +28,7 @@ class Exact(Verifier):
         found = text if self.extract == "text" else marked_answer(text)
         if found is not None and self._normalised(found) == self._normalised(answer):
             return Score(value=self.right)
-        return Score(value=self.wrong, detail="wrong" if found else "no_answer")
+        return Score(value=self.wrong, detail="wrong" if found and found.strip() else "no_answer")
 
     def _normalised(self, text: str) -> str:
         text = text.strip() if self.strip else text
