@@ -24,7 +24,7 @@ question is on the same side whatever else is asked for, also in a mixture of ta
 
 Item = TypeVar("Item")
 
-_DRAWS_PER_EXAMPLE = 30
+_DRAWS_PER_EXAMPLE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

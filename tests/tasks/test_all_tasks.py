@@ -1,0 +1,96 @@
+"""What every task promises, run over each one that ships with whet."""
+
+from pathlib import Path
+
+import pytest
+
+from whet import registry
+from whet.interfaces import Task
+from whet.text.questions import normalise_question
+from whet.types import Example
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+SETTINGS = {
+    "gsm8k": {"path": FIXTURES / "gsm8k"},
+    "jsonl": {
+        "path": FIXTURES / "gsm8k" / "train.jsonl",
+        "test_path": FIXTURES / "gsm8k" / "test.jsonl",
+        "prompt": "question",
+        "demonstration": "answer",
+        "verifier": "numeric",
+    },
+    "mixture": {"parts": {"sums": {"task": "arithmetic"}, "copies": {"task": "echo", "weight": 2}}},
+}
+NAMES = registry.names("tasks")
+
+
+def build(name: str, **settings: object) -> Task:
+    return registry.build("tasks", {"name": name, **SETTINGS.get(name, {}), **settings})
+
+
+@pytest.fixture(params=NAMES)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def tasks() -> dict[str, Task]:
+    return {name: build(name) for name in NAMES}
+
+
+def both_splits(task: Task) -> list[Example]:
+    return [*task.examples("train"), *task.examples("test")]
+
+
+def test_ids_are_unique_over_both_splits(name: str, tasks: dict[str, Task]) -> None:
+    ids = [example.id for example in both_splits(tasks[name])]
+    assert len(set(ids)) == len(ids)
+
+
+def test_no_question_is_asked_twice_in_either_split(name: str, tasks: dict[str, Task]) -> None:
+    questions = [normalise_question(example.prompt) for example in both_splits(tasks[name])]
+    assert len(set(questions)) == len(questions)
+
+
+def test_gold_scores_full(name: str, tasks: dict[str, Task]) -> None:
+    values = {tasks[name].score(e, e.demonstration or "").value for e in both_splits(tasks[name])}
+    assert values == {1.0}
+
+
+@pytest.mark.parametrize("text", ["", " ", "wrong", "#### ", "-987654321"])
+def test_empty_and_wrong_text_scores_nothing(name: str, text: str, tasks: dict[str, Task]) -> None:
+    scores = [tasks[name].score(example, text) for example in tasks[name].examples("test")]
+    assert {(score.value, score.status) for score in scores} == {(0.0, "ok")}
+
+
+def test_the_prompt_itself_scores_nothing(name: str, tasks: dict[str, Task]) -> None:
+    hits = [e for e in tasks[name].examples("test") if tasks[name].score(e, e.prompt).value]
+    # The last number of a GSM8K question is its answer now and then, as in any text.
+    assert len(hits) <= (
+        0 if name not in ("gsm8k", "jsonl", "word_problems") else len(tasks[name].examples("test")) / 5
+    )
+
+
+def test_every_example_has_an_answer_a_prompt_and_tags(name: str, tasks: dict[str, Task]) -> None:
+    for example in both_splits(tasks[name]):
+        assert example.prompt and example.answer and example.demonstration
+        assert example.tags or name == "jsonl"
+
+
+def test_the_same_settings_give_the_same_examples(name: str, tasks: dict[str, Task]) -> None:
+    assert both_splits(build(name)) == both_splits(tasks[name])
+
+
+def test_limit_takes_the_first_rows_of_each_split(name: str, tasks: dict[str, Task]) -> None:
+    limited = build(name, limit=3)
+    for split in ("train", "test"):
+        assert list(limited.examples(split)) == list(tasks[name].examples(split)[:3])
+
+
+def test_settings_survive_writing_and_reading(name: str, tasks: dict[str, Task]) -> None:
+    assert registry.build("tasks", tasks[name].model_dump(mode="json")) == tasks[name]
+
+
+def test_another_verifier_may_be_named(name: str) -> None:
+    task = build(name, verifier={"name": "length", "target_length": 0, "max_length": 1})
+    assert task.score(task.examples("test")[0], "too long").value == -0.5
