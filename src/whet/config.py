@@ -82,6 +82,8 @@ class EvalConfig(Settings):
     split: Literal["train", "test"] = "test"
     limit: int | None = Field(default=None, ge=1)
     """The first problems only."""
+    subset_frac: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Share of the problems, chosen by hash and at least one; a smaller share is part of a larger one."""
     num_samples: int = Field(default=1, ge=1)
     """Completions per problem for the sampled metrics; 0 < k <= num_samples in pass@k."""
     temperature: float = Field(default=1.0, gt=0.0)
@@ -125,7 +127,7 @@ class Config(Settings):
     log_completions: bool = True
     """Write every rollout to logs/rollouts.jsonl."""
     runs_root: str = Field(default_factory=_runs_root)
-    trackers: tuple[str, ...] = ("jsonl", "tensorboard")
+    trackers: tuple[str, ...] = ("console", "jsonl", "tensorboard")
     device: str = "auto"
     num_threads: int | None = Field(default=None, ge=1)
     """CPU threads of torch; default: torch's own choice."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,11 @@ class EvalPlan:
     threshold: float = 1.0
     """A completion with this value is right."""
 
+    @property
+    def name(self) -> str:
+        """The task's name as part of a path or of a metric."""
+        return plain_name(self.task)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalResult:
@@ -57,13 +63,20 @@ class EvalResult:
     overlap: int
 
 
+def plain_name(task: Task) -> str:
+    """The task's name without slashes: `arithmetic` is itself, `./mine.py:Sums` is `mine.Sums`."""
+    where, _, attribute = task.name.rpartition(":")
+    stem = re.split(r"[/.]", where.removesuffix(".py"))[-1]
+    return re.sub(r"[^\w.-]", "_", f"{stem}.{attribute}" if stem else attribute)
+
+
 def plan_of(config: Config, train: Sequence[Example]) -> EvalPlan:
     """The plan of a run's evaluations, the questions checked against the training examples.
 
     Raises `DataError` when a question is in both and `eval.allow_overlap` is off.
     """
     task = config.eval.task or config.task
-    examples = task.examples(config.eval.split)[: config.eval.limit]
+    examples = _subset(task.examples(config.eval.split)[: config.eval.limit], config.eval.subset_frac)
     if not examples:
         raise DataError(f"the {config.eval.split} split of {task.name} has no examples to evaluate on")
     return EvalPlan(
@@ -120,6 +133,13 @@ def weights_hash(module: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _subset(examples: Sequence[Example], frac: float) -> Sequence[Example]:
+    """That share of the examples, at least one, in their order. A smaller share is part of a larger one."""
+    count = max(1, round(frac * len(examples)))
+    chosen = {e.id for e in sorted(examples, key=lambda e: key(0, f"subset {e.id}"))[:count]}
+    return [e for e in examples if e.id in chosen]
 
 
 def _chunks(plan: EvalPlan) -> Iterator[tuple[SamplingParams, list[tuple[Example, tuple[int, ...]]]]]:

@@ -23,6 +23,12 @@ def load_policy(model: Path, device: torch.device) -> Policy:
     return cast(Policy, kind.load(model, device))
 
 
+def set_threads(count: int | None) -> None:
+    """Gives torch that many CPU threads, which decide the last bits of its sums; None leaves it its own choice."""
+    if count is not None:
+        torch.set_num_threads(count)
+
+
 def pick_device(name: str) -> torch.device:
     """The device of this name; `auto` takes an accelerator when there is one."""
     if name == "auto":

@@ -52,7 +52,7 @@ def evaluate_at(job: Job, step: int) -> EvalResult:
     """The evaluation of the policy as it is, kept in the run; training does not notice it."""
     with job.timer("eval"):
         plan = job.data.plan
-        return evaluate_into(job.run.evaluation(plan.task.name, step), job.policy, job.engine, plan, job.stop)
+        return evaluate_into(job.run.evaluation(plan.name, step), job.policy, job.engine, plan, job.stop)
 
 
 def log(job: Job, step: int, metrics: Mapping[str, float]) -> None:
@@ -67,7 +67,7 @@ def log_evaluation(job: Job, step: int, result: EvalResult) -> None:
 
 
 def _eval_metrics(job: Job, step: int, result: EvalResult) -> dict[str, float]:
-    task = job.data.plan.task.name
+    task = job.data.plan.name
     value = result.metrics["pass@1"].mean if "pass@1" in result.metrics else -math.inf
     if job.state.best_value is None or value > job.state.best_value:
         job.state.best_step, job.state.best_value = step, value
@@ -81,7 +81,7 @@ def _look_for_the_end(job: Job, metrics: Mapping[str, float]) -> None:
     state.no_signal_in_row = 0 if has_signal else state.no_signal_in_row + 1
     if state.no_signal_in_row >= job.config.stop.no_signal_steps:
         state.stop_reason = f"no signal for {state.no_signal_in_row} steps: {why_no_signal(metrics)}"
-    if job.condition is not None and job.condition.holds(metrics, job.data.plan.task.name):
+    if job.condition is not None and job.condition.holds(metrics, job.data.plan.name):
         state.stop_reason = f"{job.condition.text} holds"
 
 

@@ -17,7 +17,7 @@ from whet.evals.plots import plot_run
 from whet.interfaces import Policy
 from whet.runs import checkpoint, environment
 from whet.runs.directory import RunDirectory
-from whet.runs.policy import MODEL, load_policy, pick_device
+from whet.runs.policy import MODEL, load_policy, pick_device, set_threads
 from whet.tracking.metrics import Metrics
 from whet.training.finish import evaluate_at, log_evaluation
 from whet.training.job import Data, Horizon, Job, build_job, build_policy, open_logs
@@ -70,8 +70,7 @@ def resume(run: RunDirectory, from_step: str = "latest", additional_steps: int |
 
 
 def _prepare(config: Config) -> torch.device:
-    if config.num_threads is not None:
-        torch.set_num_threads(config.num_threads)
+    set_threads(config.num_threads)
     return pick_device(config.device)
 
 
@@ -153,9 +152,7 @@ def _evaluate(job: Job, when: str, step: int) -> None:
     result = evaluate_at(job, step)
     log_evaluation(job, step, result)
     evals = {**job.run.summary().get("eval", {}), when: _in_short(result)}
-    job.run.update_summary(
-        eval=evals, eval_task=job.data.plan.task.name, eval_split=job.data.plan.config.split
-    )
+    job.run.update_summary(eval=evals, eval_task=job.data.plan.name, eval_split=job.data.plan.config.split)
 
 
 def _in_short(result: EvalResult) -> dict[str, Any]:
