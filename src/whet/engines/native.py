@@ -15,6 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from whet.engines._wishes import Wish, completion, reached, wishes_of
 from whet.errors import DataError, Interrupted
 from whet.functional.sampling import sample
 from whet.interfaces import Policy
@@ -39,29 +40,25 @@ class Native(Plugin):
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
-    """One completion still to be made."""
-
-    request: int
-    sample: int
-    key: int
-    prompt_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Rows:
     """The completions in flight: row i here is row i of the cache."""
 
-    request: Tensor  # [n]
-    sample: Tensor  # [n]
+    place: Tensor  # [n] of its wish
     key: Tensor  # [n]
     position: Tensor  # [n] of the newest token, prompt included
     count: Tensor  # [n] tokens sampled so far
     tokens: Tensor  # [n, max_completion_length]
     logprobs: Tensor  # [n, max_completion_length]
 
+    @classmethod
+    def new(cls, wishes: Sequence[Wish], width: int, device: torch.device) -> _Rows:
+        columns = [(w.place, w.key, len(w.prompt_ids) - 1) for w in wishes]
+        place, key, position = torch.tensor(columns, dtype=torch.int64, device=device).reshape(-1, 3).T
+        tokens = torch.zeros(len(wishes), width, dtype=torch.int64, device=device)
+        return cls(place, key, position, torch.zeros_like(place), tokens, tokens.float())
+
     def __len__(self) -> int:
-        return len(self.request)
+        return len(self.place)
 
     @property
     def newest(self) -> Tensor:
@@ -104,115 +101,73 @@ class NativeEngine:
 
         Raises `DataError` for a request whose prompt and longest completion exceed the context.
         """
-        queue = self._queue(requests, params)
+        wishes = wishes_of(requests, self._policy, params)
+        cache = self._cache_for(wishes, params)
         ending = Ending(self._policy.tokenizer, params.stop)
-        rows = self._no_rows(params)
+        queue, rows = deque(wishes), _Rows.new([], params.max_completion_length, self._device)
         while queue or len(rows):
             if should_stop():
                 raise Interrupted
             # Refilling pays only in batches: a prefill costs about as much as a decode step of all rows.
             if queue and len(rows) <= self._max_rows * 7 // 8:
-                rows = rows.join(self._admit(len(rows), queue, params))
-            finished = self._finished(rows, params, ending)
+                taken = [queue.popleft() for _ in range(min(self._max_rows - len(rows), len(queue)))]
+                rows = rows.join(self._admit(taken, len(rows), cache, params))
+            finished = reached(rows.tokens, rows.count, ending) | (rows.count == params.max_completion_length)
             if bool(finished.any()):
-                yield from self._completions(rows.select(finished), ending)
-                rows = self._compact(rows, finished)
+                yield from self._completions(rows.select(finished), wishes, ending)
+                rows = _compact(rows, finished, cache)
             if len(rows):
-                self._step(rows, params)
+                self._step(rows, cache, params)
 
-    def _queue(self, requests: Iterable[Request], params: SamplingParams) -> deque[_Wish]:
-        queue: deque[_Wish] = deque()
-        room = self._policy.context_length - params.max_completion_length
-        for number, request in enumerate(requests):
-            if not 0 < len(request.prompt_ids) <= room:
-                raise DataError(
-                    f"prompt {number} has {len(request.prompt_ids)} tokens; with completions of up to "
-                    f"{params.max_completion_length} the context of {self._policy.context_length} leaves 1 to {room}: "
-                    "lower max_completion_length or raise policy.context_length"
-                )
-            queue.extend(_Wish(number, i, key, request.prompt_ids) for i, key in enumerate(request.keys))
-        return queue
+    def _admit(self, wishes: Sequence[Wish], first_row: int, cache: KVCache, params: SamplingParams) -> _Rows:
+        """Computes each prompt once, for as many cache rows as there are wishes, and samples every first token."""
+        index = {prompt: i for i, prompt in enumerate(dict.fromkeys(w.prompt_ids for w in wishes))}
+        last = torch.tensor([len(prompt) - 1 for prompt in index], device=self._device)  # [P]
+        prompt_of = torch.tensor([index[w.prompt_ids] for w in wishes], device=self._device)  # [n]
+        rows = torch.arange(first_row, first_row + len(wishes), device=self._device)
+        hidden = self._module(_padded(list(index), self._device), attend=cache.prefill(rows, prompt_of))
+        logits = self._module.logits(hidden[torch.arange(len(index), device=self._device), last])  # [P, V]
+        new = _Rows.new(wishes, params.max_completion_length, self._device)
+        new.append(*sample(logits[prompt_of], uniforms(new.key, new.count), params))
+        return new
 
-    def _no_rows(self, params: SamplingParams) -> _Rows:
-        device, width = self._device, params.max_completion_length
-        empty = torch.zeros(0, dtype=torch.int64, device=device)
-        tokens = torch.zeros(0, width, dtype=torch.int64, device=device)
-        return _Rows(empty, empty, empty, empty, empty, tokens, tokens.float())
-
-    def _admit(self, live: int, queue: deque[_Wish], params: SamplingParams) -> _Rows:
-        """Takes wishes from the queue, computes each prompt once and samples every first token."""
-        wishes = [queue.popleft() for _ in range(min(self._max_rows - live, len(queue)))]
-        slot = {request: i for i, request in enumerate(dict.fromkeys(w.request for w in wishes))}
-        prompts = [p for _, p in sorted({slot[w.request]: w.prompt_ids for w in wishes}.items())]
-        lengths = torch.tensor([len(p) for p in prompts], device=self._device)
-        prompt_of = torch.tensor([slot[w.request] for w in wishes], device=self._device)
-        cache = self._cache_for(int(lengths.max()) + params.max_completion_length)
-        attend = cache.prefill(torch.arange(live, live + len(wishes), device=self._device), prompt_of)
-        hidden = self._module(_padded(prompts, self._device), attend=attend)
-        last = hidden[torch.arange(len(prompts), device=self._device), lengths - 1]  # [P, D]
-        rows = self._new_rows(wishes, lengths[prompt_of] - 1, params)
-        rows.append(*sample(self._module.logits(last)[prompt_of], uniforms(rows.key, rows.count), params))
-        return rows
-
-    def _new_rows(self, wishes: Sequence[_Wish], position: Tensor, params: SamplingParams) -> _Rows:
-        tokens = torch.zeros(
-            len(wishes), params.max_completion_length, dtype=torch.int64, device=self._device
-        )
-        columns = [[w.request, w.sample, w.key] for w in wishes]
-        request, number, key = torch.tensor(columns, device=self._device).T
-        return _Rows(request, number, key, position, torch.zeros_like(request), tokens, tokens.float())
-
-    def _step(self, rows: _Rows, params: SamplingParams) -> None:
+    def _step(self, rows: _Rows, cache: KVCache, params: SamplingParams) -> None:
         """Feeds the newest token of every row and samples the next one."""
-        assert self._cache is not None
-        attend = self._cache.decode(rows.position)
-        hidden = self._module(rows.newest, rows.position[:, None], attend)
+        hidden = self._module(rows.newest, rows.position[:, None], cache.decode(rows.position))
         rows.append(*sample(self._module.logits(hidden[:, 0]), uniforms(rows.key, rows.count), params))
 
-    def _finished(self, rows: _Rows, params: SamplingParams, ending: Ending) -> Tensor:
-        finished = (rows.newest[:, 0] == self._policy.tokenizer.eos_id) | (
-            rows.count >= params.max_completion_length
-        )
-        if ending.is_used:
-            ids = [tokens[:n] for tokens, n in zip(rows.tokens.tolist(), rows.count.tolist(), strict=True)]
-            finished |= torch.tensor([ending.reached(i) for i in ids], dtype=torch.bool, device=self._device)
-        return finished
+    def _completions(self, rows: _Rows, wishes: Sequence[Wish], ending: Ending) -> Iterator[Completion]:
+        columns = (rows.place, rows.count, rows.tokens, rows.logprobs)
+        for place, count, tokens, logprobs in zip(*(c.tolist() for c in columns), strict=True):
+            version = self._policy.version
+            yield completion(wishes[place], tokens[:count], logprobs[:count], ending, version)
 
-    def _completions(self, rows: _Rows, ending: Ending) -> Iterator[Completion]:
-        columns = (rows.request, rows.sample, rows.count, rows.tokens, rows.logprobs)
-        for request, number, count, tokens, logprobs in zip(*(c.tolist() for c in columns), strict=True):
-            ids = tuple(tokens[:count])
-            stopped = ids[-1] == self._policy.tokenizer.eos_id or (ending.is_used and ending.reached(ids))
-            yield Completion(
-                request=request,
-                sample=number,
-                token_ids=ids,
-                logprobs=tuple(logprobs[:count]),
-                finish_reason="stop" if stopped else "length",
-                policy_version=self._policy.version,
-                text=ending.text(ids),
-            )
-
-    def _compact(self, rows: _Rows, finished: Tensor) -> _Rows:
-        """Overwrites finished rows by the last live ones, in the cache too."""
-        alive = int((~finished).sum())
-        order = torch.arange(alive, device=self._device)
-        holes = finished[:alive].nonzero()[:, 0]
-        if len(holes):
-            order[holes] = alive + (~finished[alive:]).nonzero()[:, 0]
-            assert self._cache is not None
-            self._cache.move(order[holes], holes)
-        return rows.select(order)
-
-    def _cache_for(self, length: int) -> KVCache:
-        if self._cache is None:
-            self._cache = self._module.new_cache(self._max_rows, length)
-        self._cache.grow(length)
+    def _cache_for(self, wishes: Sequence[Wish], params: SamplingParams) -> KVCache:
+        """The cache of earlier calls when it has room for the rows and tokens of this one."""
+        rows = min(self._max_rows, len(wishes))
+        length = max((len(w.prompt_ids) for w in wishes), default=0) + params.max_completion_length
+        if self._cache is not None:
+            if self._cache.rows >= rows and self._cache.length >= length:
+                return self._cache
+            rows, length = max(rows, self._cache.rows), max(length, self._cache.length)
+            self._cache = None  # let go of the memory first
+        self._cache = self._module.new_cache(rows, length)
         return self._cache
 
     @property
     def _device(self) -> torch.device:
         return self._module.wte.weight.device
+
+
+def _compact(rows: _Rows, finished: Tensor, cache: KVCache) -> _Rows:
+    """Overwrites finished rows by the last live ones, in the cache too."""
+    alive = int((~finished).sum())
+    order = torch.arange(alive, device=finished.device)
+    holes = finished[:alive].nonzero()[:, 0]
+    if len(holes):
+        order[holes] = alive + (~finished[alive:]).nonzero()[:, 0]
+        cache.move(order[holes], holes)
+    return rows.select(order)
 
 
 def _padded(prompts: Sequence[Sequence[int]], device: torch.device) -> Tensor:

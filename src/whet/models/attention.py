@@ -30,17 +30,14 @@ class KVCache:
         self.values = torch.zeros(shape, dtype=dtype, device=device)
 
     @property
+    def rows(self) -> int:
+        """Rows that it has."""
+        return self.keys.shape[1]
+
+    @property
     def length(self) -> int:
         """Tokens that fit into a row."""
         return self.keys.shape[2]
-
-    def grow(self, length: int) -> None:
-        """Makes room for `length` tokens in every row and keeps what is there."""
-        extra = length - self.length
-        if extra > 0:
-            pad = (0, 0, 0, 0, 0, extra)
-            self.keys = torch.nn.functional.pad(self.keys, pad)
-            self.values = torch.nn.functional.pad(self.values, pad)
 
     def move(self, source: Tensor, target: Tensor) -> None:
         """Copies rows `source` over rows `target`."""

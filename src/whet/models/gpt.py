@@ -25,16 +25,21 @@ class GPTConfig:
 
 
 class GPT(nn.Module):
-    """Token ids `[B, T]` -> hidden states `[B, T, D]`; `logits` is the tied head."""
+    """Token ids `[B, T]` -> hidden states `[B, T, D]`; `logits` is the tied head.
 
-    def __init__(self, config: GPTConfig, generator: torch.Generator | None = None) -> None:
+    Weights are made on the CPU from the seed alone: the same seed gives the same bits.
+    """
+
+    def __init__(self, config: GPTConfig, seed: int = 0) -> None:
         super().__init__()
         self.config = config
-        self.wte = nn.Embedding(config.vocab_size, config.width)
-        self.wpe = nn.Embedding(config.context_length, config.width)
-        self.h = nn.ModuleList(Block(config) for _ in range(config.num_layers))
-        self.ln_f = nn.LayerNorm(config.width)
-        self._initialise(generator)
+        with torch.device("meta"):  # or torch's own initialisation would draw from the global generator
+            self.wte = nn.Embedding(config.vocab_size, config.width)
+            self.wpe = nn.Embedding(config.context_length, config.width)
+            self.h = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+            self.ln_f = nn.LayerNorm(config.width)
+        self.to_empty(device="cpu")
+        self._initialise(torch.Generator().manual_seed(seed))
 
     def forward(self, token_ids: Tensor, positions: Tensor | None = None, attend: Attend = causal) -> Tensor:
         """Hidden states after the last norm, `[B, T, D]`. `positions` `[B, T]` defaults to 0..T-1."""
@@ -57,7 +62,7 @@ class GPT(nn.Module):
         return KVCache(shape, weight.dtype, weight.device)
 
     @torch.no_grad()
-    def _initialise(self, generator: torch.Generator | None) -> None:
+    def _initialise(self, generator: torch.Generator) -> None:
         """Normal weights: 0.02 for embeddings, 0.02 sqrt(768 / D) for projections.
 
         Projections into the residual stream get 1/sqrt(2 L) of that. At D = 768 all of this is GPT-2's own

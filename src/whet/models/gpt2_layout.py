@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from whet.models.gpt import GPT, GPTConfig
@@ -13,7 +14,7 @@ _PREFIX = "transformer."
 
 
 def to_gpt2(model: GPT, eos_id: int) -> "GPT2LMHeadModel":
-    """A `GPT2LMHeadModel` with the same weights (a copy)."""
+    """A `GPT2LMHeadModel` with the same weights (a copy), ready for inference."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     sizes = model.config
@@ -29,12 +30,18 @@ def to_gpt2(model: GPT, eos_id: int) -> "GPT2LMHeadModel":
         bos_token_id=eos_id,
         eos_token_id=eos_id,
     )
-    twin = GPT2LMHeadModel(config)
-    twin.load_state_dict(
-        {_PREFIX + k: _transposed(k, v) for k, v in model.state_dict().items()}, strict=False
-    )
-    twin.tie_weights()
-    return twin.eval()
+    with torch.random.fork_rng(devices=[]):  # its own initialisation draws from the global generator
+        twin = GPT2LMHeadModel(config)
+    copy_to_gpt2(model, twin)
+    return twin.to(model.wte.weight.device).eval()
+
+
+@torch.no_grad()
+def copy_to_gpt2(model: GPT, twin: "GPT2LMHeadModel") -> None:
+    """Copies the weights into a `GPT2LMHeadModel` of the same sizes; its head is tied to its embedding."""
+    theirs = twin.state_dict()
+    for name, value in model.state_dict().items():
+        theirs[_PREFIX + name].copy_(_transposed(name, value))
 
 
 def from_gpt2(twin: "GPT2LMHeadModel") -> GPT:
@@ -49,8 +56,8 @@ def from_gpt2(twin: "GPT2LMHeadModel") -> GPT:
             width=config.n_embd,
         )
     )
-    theirs = {k.removeprefix(_PREFIX): v for k, v in twin.state_dict().items() if k.startswith(_PREFIX)}
-    model.load_state_dict({k: _transposed(k, theirs[k]) for k in model.state_dict()})
+    theirs = twin.state_dict()
+    model.load_state_dict({name: _transposed(name, theirs[_PREFIX + name]) for name in model.state_dict()})
     return model
 
 

@@ -53,8 +53,7 @@ class FromScratch(Plugin):
             num_heads=self.num_heads,
             width=self.width,
         )
-        generator = torch.Generator().manual_seed(key(seed, "weights"))
-        return FromScratchPolicy(GPT(sizes, generator).to(device), tokenizer)
+        return FromScratchPolicy(GPT(sizes, key(seed, "weights")).to(device), tokenizer)
 
     @staticmethod
     def load(directory: Path, device: torch.device) -> "FromScratchPolicy":
@@ -76,7 +75,7 @@ class FromScratchPolicy:
 
     def forward(self, batch: Batch, want: frozenset[Want] = frozenset()) -> TokenStats:
         """Statistics of the trained tokens of a batch, with gradients when they are enabled."""
-        hidden = self.module(batch.token_ids)
+        hidden = self.module(batch.token_ids[:, :-1])
         return token_stats(hidden, self.module.logits, batch, "entropy_gradient" in want)
 
     def save(self, directory: Path) -> None:

@@ -1,0 +1,69 @@
+"""What the engines share: requests taken apart into single completions, rows that end, completions put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from whet.errors import DataError
+from whet.interfaces import Policy
+from whet.text.stopping import Ending
+from whet.types import Completion, Request, SamplingParams
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One completion to be made."""
+
+    place: int
+    """Among all wishes of the call."""
+    request: int
+    sample: int
+    key: int
+    prompt_ids: tuple[int, ...]
+
+
+def wishes_of(requests: Iterable[Request], policy: Policy, params: SamplingParams) -> list[Wish]:
+    """Every completion that is asked for.
+
+    Raises `DataError` for a prompt that is empty or leaves no room for the longest completion.
+    """
+    wishes: list[Wish] = []
+    room = policy.context_length - params.max_completion_length
+    for number, request in enumerate(requests):
+        if not 0 < len(request.prompt_ids) <= room:
+            raise DataError(
+                f"prompt {number} has {len(request.prompt_ids)} tokens; with completions of up to "
+                f"{params.max_completion_length} the context of {policy.context_length} leaves 1 to {room}: "
+                "lower max_completion_length or raise policy.context_length"
+            )
+        for i, key in enumerate(request.keys):
+            wishes.append(Wish(len(wishes), number, i, key, request.prompt_ids))
+    return wishes
+
+
+def reached(tokens: Tensor, count: Tensor, ending: Ending) -> Tensor:
+    """Which rows their newest token has ended, `[n]` bool; tokens `[n, T]`, of which row i has `count[i]` >= 1."""
+    newest = tokens.gather(1, count[:, None] - 1)[:, 0]
+    if not ending.needs_text:
+        return newest == ending.eos_id
+    rows = zip(tokens.tolist(), count.tolist(), strict=True)
+    return torch.tensor([ending.reached(ids[:n]) for ids, n in rows], dtype=torch.bool, device=tokens.device)
+
+
+def completion(
+    wish: Wish, token_ids: Sequence[int], logprobs: Sequence[float], ending: Ending, version: int
+) -> Completion:
+    """The completion that fulfils a wish; `version` is that of the policy."""
+    return Completion(
+        request=wish.request,
+        sample=wish.sample,
+        token_ids=tuple(token_ids),
+        logprobs=tuple(logprobs),
+        finish_reason="stop" if ending.reached(token_ids) else "length",
+        policy_version=version,
+        text=ending.text(token_ids),
+    )
