@@ -88,7 +88,7 @@ class GeneratedTask(Task):
                 raise ConfigError(self._too_few({s: len(found[s]) for s in found}))
             question = normalise_question(problem.prompt)
             side: Split = "test" if split_position(problem.identity or question) < TEST_FRAC else "train"
-            if len(found[side]) < wanted[side] and question not in found[side]:
+            if len(found[side]) < wanted[side]:
                 found[side][question] = self._example(problem, question)
         return {s: tuple(examples.values()) for s, examples in found.items()}
 
