@@ -211,3 +211,9 @@ def test_word_problems_are_solved_as_their_story_says(question: str, solve) -> N
     answers = [(solve(*map(int, m.groups())), int(answer)) for m, answer in found if m]
     assert len(answers) > 100  # 2,000 / 8 stories
     assert all(expected == answer for expected, answer in answers)
+
+
+def test_a_question_that_comes_again_in_other_letters_changes_nothing() -> None:
+    few = build("echo", alphabet="aAbB", max_length=3, num_train=5, num_test=1).examples("train")
+    many = build("echo", alphabet="aAbB", max_length=3, num_train=9, num_test=1).examples("train")
+    assert few == many[:5]

@@ -89,7 +89,7 @@ class GeneratedTask(Task):
             question = normalise_question(problem.prompt)
             side: Split = "test" if split_position(problem.identity or question) < TEST_FRAC else "train"
             if len(found[side]) < wanted[side]:
-                found[side][question] = self._example(problem, question)
+                found[side].setdefault(question, self._example(problem, question))
         return {s: tuple(examples.values()) for s, examples in found.items()}
 
     def _draws(self, count: int) -> Iterator[Problem]:
