@@ -214,6 +214,6 @@ def test_word_problems_are_solved_as_their_story_says(question: str, solve) -> N
 
 
 def test_a_question_that_comes_again_in_other_letters_changes_nothing() -> None:
-    few = build("echo", alphabet="aAbB", max_length=3, num_train=5, num_test=1).examples("train")
-    many = build("echo", alphabet="aAbB", max_length=3, num_train=9, num_test=1).examples("train")
+    few = build("echo", alphabet="aAbBcC", max_length=3, num_train=5, num_test=1).examples("train")
+    many = build("echo", alphabet="aAbBcC", max_length=3, num_train=20, num_test=1).examples("train")
     assert few == many[:5]
