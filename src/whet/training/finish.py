@@ -21,8 +21,9 @@ def end_of_run(job: Job) -> str | None:
     """Why the run is over, or None. Raises `TrainingError` when it cannot go on."""
     state = job.state
     if state.skipped_in_row >= MAX_SKIPPED_IN_ROW:
+        skipped, state.skipped_in_row = state.skipped_in_row, 0  # a resumed run tries again
         raise TrainingError(
-            f"{state.skipped_in_row} updates in a row had a non-finite loss or gradient and moved nothing; the policy "
+            f"{skipped} updates in a row had a non-finite loss or gradient and moved nothing; the policy "
             "is as it was before them. Lower optimizer.learning_rate and resume from an earlier checkpoint"
         )
     if state.stop_reason is not None:

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from whet.config import Config, dump_config, load_config
-from whet.errors import Interrupted, RunError
+from whet.errors import Interrupted, RunError, WhetError
 from whet.evals.evaluate import EvalResult
 from whet.evals.plots import plot_run
 from whet.interfaces import Policy
 from whet.runs import checkpoint, environment
-from whet.runs.directory import RunDirectory
+from whet.runs.directory import RunDirectory, State
 from whet.runs.policy import MODEL, load_policy, pick_device, set_threads
 from whet.tracking.metrics import Metrics
 from whet.training.finish import evaluate_at, log_evaluation
@@ -116,8 +116,9 @@ def _to_the_end(job: Job) -> None:
     config, run = job.config, job.run
     open_logs(job)
     job.reference = _reference(job)
-    if config.eval.at_start and job.state.step == 0 and job.state.batch is None:
+    if config.eval.at_start and not job.state.is_measured:
         _evaluate(job, "before", 0)
+        job.state.is_measured = True
     why = learn(job)
     checkpoint.mark_final(run.training_state, save(job))
     if config.eval.at_end:
@@ -174,12 +175,9 @@ def _outcome(job: Job) -> Iterator[None]:
         yield
         plot_run(run)
     except Interrupted:
-        _rescue(job)
-        name = signal.Signals(job.stop.number).name if job.stop.number else "stop"
-        run.set_state("stopped", name)
+        _leave(job, "stopped", signal.Signals(job.stop.number).name if job.stop.number else "stop")
     except BaseException as error:
-        _rescue(job)
-        run.set_state("failed", f"{type(error).__name__}: {error}")
+        _leave(job, "failed", f"{type(error).__name__}: {error}")
         raise
     finally:
         for tracker in job.trackers:
@@ -188,7 +186,16 @@ def _outcome(job: Job) -> Iterator[None]:
             job.rollouts_log.close()
 
 
-def _rescue(job: Job) -> None:
-    """Saves what has been learned since the last checkpoint; before the first one there is nothing worth it."""
-    if checkpoint.steps(job.run.training_state):
-        save(job)
+def _leave(job: Job, state: State, why: str) -> None:
+    """Saves what has been learned since the last checkpoint, and records why the run ends.
+
+    Before the first checkpoint there is nothing worth saving. When the save fails, on a full disk for instance, the
+    run has failed, whatever else was on its way; its last checkpoint is untouched.
+    """
+    try:
+        if checkpoint.steps(job.run.training_state):
+            save(job)
+        job.run.set_state(state, why)
+    except WhetError as error:
+        job.run.set_state("failed", why if state == "failed" else f"{type(error).__name__}: {error}")
+        raise

@@ -6,7 +6,7 @@ from whet.rollouts.metrics import group_metrics
 from whet.training.finish import end_of_run, finish_step
 from whet.training.job import Job
 from whet.training.objectives import Reinforcement
-from whet.training.take import take_groups
+from whet.training.take import all_or_nothing, take_groups
 from whet.training.terms import with_advantages
 
 
@@ -15,20 +15,12 @@ def learn(job: Job) -> str:
 
     `state.batch` is the batch under way: a step that was cut off between two updates goes on where it was.
     """
-    state, algorithm, timer = job.state, job.config.algorithm, job.timer
+    state, algorithm = job.state, job.config.algorithm
     while (why := end_of_run(job)) is None:
         if state.batch is None:
-            with timer("rollout"):
-                groups = take_groups(job)  # examples -> rollouts -> scores
-            batch = make_batch(groups.admitted, job.config.sampling, job.device)
-            with timer("annotate"):
-                batch = annotate(batch, algorithm, job.policy, job.reference, job.learner.microbatch_tokens)
-            batch = with_advantages(batch, algorithm, state.memory)  # rewards -> advantages
-            state.begin(batch, group_metrics(groups))
-            job.probes.scored(groups)
-            job.probes.annotated(batch)
+            begin_step(job)
         for minibatch in state.remaining(algorithm):
-            with timer("update"):
+            with job.timer("update"):
                 objective = Reinforcement(algorithm, is_first_update=state.update == 0)
                 job.probes.before_update(objective, minibatch)
                 state.updated(job.learner.update(objective, minibatch, job.rate))
@@ -36,3 +28,18 @@ def learn(job: Job) -> str:
             job.raise_if_stopped()
         finish_step(job)  # log, evaluate, save
     return why
+
+
+def begin_step(job: Job) -> None:
+    """Fills `state.batch`, from examples to advantages, or changes nothing."""
+    state, algorithm = job.state, job.config.algorithm
+    with all_or_nothing(job):
+        with job.timer("rollout"):
+            groups = take_groups(job)  # examples -> rollouts -> scores
+        batch = make_batch(groups.admitted, job.config.sampling, job.device)
+        with job.timer("annotate"):
+            batch = annotate(batch, algorithm, job.policy, job.reference, job.learner.microbatch_tokens)
+        batch = with_advantages(batch, algorithm, state.memory)  # rewards -> advantages
+        state.begin(batch, group_metrics(groups))
+    job.probes.scored(groups)
+    job.probes.annotated(batch)

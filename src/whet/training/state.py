@@ -37,6 +37,8 @@ class RunState:
     """What the algorithm keeps from step to step."""
     skipped_in_row: int = 0
     no_signal_in_row: int = 0
+    is_measured: bool = False
+    """Whether the evaluation before step 1 is done and logged."""
     best_step: int | None = None
     best_value: float | None = None
     max_steps: int | None = None

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from whet.errors import VerifierError
 from whet.rollouts.metrics import failed_rollouts, records
 from whet.training.job import Job
 from whet.types import StepGroups
 
 
+@contextmanager
+def all_or_nothing(job: Job) -> Iterator[None]:
+    """A step begins as a whole: when that fails, source, memory and log are as before, and can be saved so."""
+    source, memory = job.source.state_dict(), dict(job.state.memory)
+    log = job.rollouts_log
+    size_bytes = log.size_bytes if log is not None else 0
+    try:
+        yield
+    except BaseException:
+        job.source.load_state_dict(source)
+        job.state.memory = memory
+        if log is not None:
+            log.truncate(size_bytes)
+        raise
+
+
 def take_groups(job: Job) -> StepGroups:
-    """The scored groups of the next step, logged. Whatever goes wrong leaves the source as it was.
+    """The scored groups of the next step, logged.
 
     Raises `VerifierError` when more than `stop.max_failed_frac` of the rewards failed.
     """
-    before, step = job.source.state_dict(), job.state.step + 1
-    try:
-        groups = job.source.take(step)
-        _check_failures(groups, job.config.stop.max_failed_frac)
-    except BaseException:
-        job.source.load_state_dict(before)
-        raise
+    step = job.state.step + 1
+    groups = job.source.take(step)
+    _check_failures(groups, job.config.stop.max_failed_frac)
     job.source.observe(groups)
     if job.rollouts_log is not None:
         for record in records(step, groups):

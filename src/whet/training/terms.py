@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def with_advantages(batch: Batch, algorithm: Algorithm, memory: dict[str, float]) -> Batch:
-    """The batch with the rewards that the algorithm learns from, and their advantages."""
+    """The batch with the rewards that the algorithm learns from, and their advantages.
+
+    Truncated completions lose their mask where the algorithm wants that. Their rewards stay in the baseline.
+    """
+    if algorithm.mask_truncated_completions:
+        batch = dataclasses.replace(batch, loss_mask=batch.loss_mask & ~batch.truncated[:, None])
     batch = dataclasses.replace(batch, rewards=reward_with_kl(algorithm, batch))
     is_empty = len(batch) == 0
     advantages = torch.zeros_like(batch.rewards) if is_empty else algorithm.advantages(batch, memory)
