@@ -1,5 +1,6 @@
 import dataclasses
 
+import pytest
 import torch
 
 from tables import annotate, draw, forward, gradient, table
@@ -9,15 +10,20 @@ from whet.functional.masking import row_means
 OLD = table(0) + table(1, 0.2)
 
 
-def test_the_loss_is_that_of_one_ratio_per_sequence():
-    batch = annotate(GSPO(), draw([".xxx", ".x"], [1, 0], [0, 0]), OLD)
-    leaf = table(0).requires_grad_()
-    stats = forward(leaf, batch)
-    ratio = row_means(stats.logprobs - batch.old_logprobs, batch.loss_mask).exp()
-    advantage = torch.tensor([0.707007, -0.707007], dtype=torch.float64)
-    textbook = -torch.minimum(ratio * advantage, ratio.clamp(1 - 3e-4, 1 + 4e-4) * advantage).mean()
-    (expected,) = torch.autograd.grad(textbook, leaf)
-    torch.testing.assert_close(gradient(GSPO(), batch, table(0)), expected, rtol=1e-6, atol=1e-6)
+@pytest.mark.parametrize("rewards", [[1, 0], [0, 1]])
+def test_the_loss_is_that_of_one_ratio_per_sequence(rewards):
+    # The narrow bounds of the paper and bounds that nothing reaches.
+    for algorithm in (GSPO(), GSPO(epsilon=0.9, epsilon_high=9.0)):
+        batch = annotate(algorithm, draw([".xxx", ".xx"], rewards, [0, 0]), OLD)
+        leaf = table(0).requires_grad_()
+        stats = forward(leaf, batch)
+        ratio = row_means(stats.logprobs - batch.old_logprobs, batch.loss_mask).exp()
+        advantage = (2 * torch.tensor(rewards).double() - 1) * 0.5 / (0.5**0.5 + 1e-4)
+        bounded = ratio.clamp(1 - algorithm.epsilon, 1 + algorithm.epsilon_high)
+        textbook = -torch.minimum(ratio * advantage, bounded * advantage).mean()
+        (expected,) = torch.autograd.grad(textbook, leaf)
+        torch.testing.assert_close(gradient(algorithm, batch, table(0)), expected, rtol=1e-12, atol=1e-12)
+        assert expected.norm() > 0.1 or algorithm.epsilon < 0.9
 
 
 def test_a_sequence_is_clipped_as_a_whole():
