@@ -14,12 +14,13 @@ def token_stats(
 ) -> TokenStats:
     """Log-probabilities and entropies of the trained tokens, float32 `[B, T]`, zero elsewhere.
 
-    hidden: `[B, T, D]`; the state at t - 1 predicts token t. head: states `[M, D]` -> logits `[M, V]`,
-    applied only where a trained token is predicted. The distribution is softmax(logits / batch.temperature),
-    the one sampled from. The entropy, in nats, carries a gradient only when asked for.
+    hidden: `[B, T - 1, D]`; the state at t - 1 predicts token t, and the last token predicts nothing. head: states
+    `[M, D]` -> logits `[M, V]`, applied only where a trained token is predicted. The distribution is
+    softmax(logits / batch.temperature), the one sampled from. The entropy, in nats, carries a gradient only when
+    asked for.
     """
     predicts = batch.loss_mask[:, 1:]  # a trained token always has one before it
-    states = hidden[:, :-1][predicts]  # [M, D]
+    states = hidden[predicts]  # [M, D]
     targets = batch.token_ids[:, 1:][predicts]  # [M]
     logits = head(states).float() / batch.temperature
     logprobs = -cross_entropy(logits, targets, reduction="none")
