@@ -29,13 +29,9 @@ def warm_start(
 ) -> None:
     """Trains the policy on the demonstrations of the examples; a function of the seed alone.
 
-    Raises `DataError` when no example has a demonstration, `Interrupted` between two steps.
+    Raises `DataError` for demonstrations that cannot be used, `Interrupted` between two steps.
     """
-    taught = [_demonstration(e, policy) for e in examples if e.demonstration is not None]
-    if not taught:
-        raise DataError(
-            "warm_start needs demonstrations, and no example of the task has one; remove warm_start"
-        )
+    taught = demonstrations(policy, examples)
     by_id = {r.example.id: r for r in taught}
     prompts = PromptSampler([r.example for r in taught], seed)
     device = next(policy.module.parameters()).device
@@ -47,6 +43,16 @@ def warm_start(
         batch = _batch(rollouts, device)
         metrics = learner.update(Imitation(), batch, learning_rate(step, config.optimizer, config.steps))
         report(step, metrics)
+
+
+def demonstrations(policy: Policy, examples: Sequence[Example]) -> list[Rollout]:
+    """The demonstrations as rollouts; raises `DataError` when there is none, or one exceeds the context."""
+    taught = [_demonstration(e, policy) for e in examples if e.demonstration is not None]
+    if not taught:
+        raise DataError(
+            "warm_start needs demonstrations, and no example of the task has one; remove warm_start"
+        )
+    return taught
 
 
 def _batch(rollouts: Sequence[Rollout], device: torch.device) -> Batch:
