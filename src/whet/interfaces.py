@@ -83,6 +83,9 @@ class Algorithm(Plugin, ABC):
     min_group_size: ClassVar[int] = 1
     """2 where the baseline is taken from the group, so that a single completion would teach nothing."""
 
+    still_without_advantage: ClassVar[bool] = True
+    """Whether `policy_loss` has no gradient where the advantage is 0: such completions are then not computed."""
+
     beta: float = Field(default=0.0, ge=0.0)
     """Coefficient of the KL divergence to the frozen reference; 0 needs no reference."""
     kl_estimator: KLEstimator = "weighted_k3"
@@ -177,6 +180,18 @@ class Engine(Protocol):
         ...
 
 
+class RowLoss(Protocol):
+    """What rows of a minibatch contribute to the loss of their update. The shares of disjoint rows add up to it."""
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """The share of some rows (int64 positions), differentiable; holds the graph of all of them at once."""
+        ...
+
+    def gradient(self, rows: Tensor) -> Tensor:
+        """The gradient of that share as one vector over all trained parameters, before clipping."""
+        ...
+
+
 class Probe(Plugin, ABC):
     """Looks at training without touching it: weights are bit-equal with every probe on or off."""
 
@@ -191,8 +206,8 @@ class Probe(Plugin, ABC):
         """Metrics of the batch with its advantages."""
         return {}
 
-    def before_update(self, batch: Batch, loss_of: Callable[[Tensor], Tensor]) -> Mapping[str, float]:
-        """Metrics before an update; `loss_of(rows)` is the loss of some rows of the minibatch, for own gradients."""
+    def before_update(self, batch: Batch, loss_of: RowLoss) -> Mapping[str, float]:
+        """Metrics before an update; `loss_of` gives losses and gradients of some rows of the minibatch."""
         return {}
 
     def after_update(self, batch: Batch) -> Mapping[str, float]:

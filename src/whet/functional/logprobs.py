@@ -12,7 +12,7 @@ from whet.types import Batch, TokenStats
 def token_stats(
     hidden: Tensor, head: Callable[[Tensor], Tensor], batch: Batch, entropy_gradient: bool
 ) -> TokenStats:
-    """Log-probabilities and entropies of the trained tokens, float32 `[B, T]`, zero elsewhere.
+    """Log-probabilities and entropies of the trained tokens, `[B, T]`, zero elsewhere; float32 at least.
 
     hidden: `[B, T - 1, D]`; the state at t - 1 predicts token t, and the last token predicts nothing. head: states
     `[M, D]` -> logits `[M, V]`, applied only where a trained token is predicted. The distribution is
@@ -22,7 +22,8 @@ def token_stats(
     predicts = batch.loss_mask[:, 1:]  # a trained token always has one before it
     states = hidden[predicts]  # [M, D]
     targets = batch.token_ids[:, 1:][predicts]  # [M]
-    logits = head(states).float() / batch.temperature
+    logits = head(states)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / batch.temperature
     logprobs = -cross_entropy(logits, targets, reduction="none")
     with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
         entropy = entropy_of(logits)

@@ -23,12 +23,13 @@ class TextTokenizer:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self.vocab_size: int = tokenizer.get_vocab_size()
-        self._has_bytes = "ByteLevel" in str(type(tokenizer.pre_tokenizer).__name__)
-        self._characters = set(tokenizer.get_vocab())
+        # A vocabulary of whole words (here: characters) has no way to spell what it lacks; bytes spell everything.
+        is_closed = type(tokenizer.model).__name__ == "WordLevel"
+        self._characters = set(tokenizer.get_vocab()) if is_closed else None
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, without special tokens; raises `DataError` for a character that has no token."""
-        if not self._has_bytes and (unknown := sorted(set(text) - self._characters)):
+        if self._characters is not None and (unknown := sorted(set(text) - self._characters)):
             raise DataError(
                 f"no token for {''.join(unknown)!r} in {text[:80]!r}: the tokenizer knows only the characters of the "
                 "training data; use policy.tokenizer=bpe, or name them in policy.alphabet"

@@ -25,6 +25,17 @@ class Reinforcement:
         self.reduction: Reduction = algorithm.reduction
         self.want: frozenset[Want] = frozenset({"entropy_gradient"} if algorithm.entropy_coef else ())
 
+    def moving(self, batch: Batch) -> Tensor:
+        """Those with an advantage, or every row where another term may have a gradient."""
+        assert batch.advantages is not None
+        algorithm = self._algorithm
+        has_other_terms = algorithm.entropy_coef > 0 or (
+            algorithm.needs_reference and algorithm.kl_in == "loss"
+        )
+        if has_other_terms or not algorithm.still_without_advantage:
+            return torch.ones_like(batch.truncated)
+        return (batch.advantages != 0).any(-1)
+
     def terms(self, batch: Batch, stats: TokenStats) -> dict[str, Tensor]:
         """Policy, and KL and entropy where the algorithm has them."""
         return loss_terms(self._algorithm, batch, stats)
@@ -51,6 +62,10 @@ class Imitation:
 
     reduction: Reduction = "token_mean"
     want: frozenset[Want] = frozenset()
+
+    def moving(self, batch: Batch) -> Tensor:
+        """Every row."""
+        return torch.ones_like(batch.truncated)
 
     def terms(self, batch: Batch, stats: TokenStats) -> dict[str, Tensor]:
         """`nll`: minus the log-probability of each demonstrated token."""

@@ -61,11 +61,10 @@ class Optimizer:
         return float(nn.utils.clip_grad_norm_(self.parameters, self._max_grad_norm))
 
     def step(self, rate: float) -> None:
-        """Moves the parameters along the gradient, and forgets it."""
+        """Moves the parameters along the gradient."""
         for group in self._adamw.param_groups:
             group["lr"] = rate
         self._adamw.step()
-        self.forget_gradient()
 
     def forget_gradient(self) -> None:
         """Drops the gradient."""

@@ -26,6 +26,10 @@ class Objective(Protocol):
     reduction: Reduction
     want: frozenset[Want]
 
+    def moving(self, batch: Batch) -> Tensor:
+        """Which rows, bool `[B]`, may have a gradient; the others are not computed, and still count in N."""
+        ...
+
     def terms(self, batch: Batch, stats: TokenStats) -> dict[str, Tensor]:
         """Per-token terms `[B, T]`, coefficients included, zero outside the mask."""
         ...
@@ -45,15 +49,20 @@ class Learner:
     world: World
 
     def update(self, objective: Objective, minibatch: Batch, rate: float) -> Metrics:
-        """Moves the policy once. A non-finite loss or gradient moves nothing and is counted in `optim/skipped`."""
+        """Moves the policy once.
+
+        A non-finite loss or gradient moves nothing and is counted in `optim/skipped`. Nor does a gradient of exactly
+        zero: momentum alone is no reason to move.
+        """
         metrics = Metrics()
         losses = self.backward(objective, minibatch, metrics)
         norm = self.optimizer.clip()
-        if math.isfinite(norm) and math.isfinite(sum(losses.values())):
+        (non_finite,) = self.world.sum(not math.isfinite(norm + sum(losses.values())))
+        if not non_finite and norm > 0:
             self.optimizer.step(rate)
             self.policy.version += 1
-        else:
-            self.optimizer.forget_gradient()
+        self.optimizer.forget_gradient()
+        if non_finite:
             metrics.count("optim/skipped")
         for name, value in losses.items():
             metrics.add(f"loss/{name}", value)
@@ -62,8 +71,9 @@ class Learner:
         return metrics
 
     def backward(self, objective: Objective, minibatch: Batch, metrics: Metrics) -> dict[str, float]:
-        """Adds the gradient of the whole update to the parameters; returns each term's share of the loss."""
-        minibatch = self._weighted(objective, minibatch)
+        """Adds the gradient of the whole update to the parameters; returns what these rows give to each term."""
+        minibatch = self.weighted(objective, minibatch)
+        minibatch = minibatch.rows(objective.moving(minibatch).nonzero()[:, 0])
         losses: Counter[str] = Counter()
         for rows in microbatches(minibatch, self.microbatch_tokens):
             micro = minibatch.rows(rows)
@@ -73,9 +83,9 @@ class Learner:
             losses.update({name: float(term.detach()) for name, term in terms.items()})
             objective.measure(micro, stats, metrics)
         self.world.sum_gradients(self.optimizer.parameters)
-        return dict(zip(losses, self.world.sum(*losses.values()), strict=True))
+        return dict(losses)
 
-    def _weighted(self, objective: Objective, minibatch: Batch) -> Batch:
+    def weighted(self, objective: Objective, minibatch: Batch) -> Batch:
         """The minibatch with the weights of its tokens: N and the token count are those of the whole update."""
         sequences, tokens = self.world.sum(len(minibatch), int(minibatch.loss_mask.sum()))
         limit = minibatch.max_completion_length
