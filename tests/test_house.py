@@ -30,7 +30,8 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "evals doctor dashboard",
         "training",
         "api",
-        "cli __init__ __main__ configs",
+        "cli __init__ configs",
+        "__main__",
     )
 )
 ROOMS = frozenset().union(*FLOORS)

@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from whet import registry
+from whet import registry, yaml_source
 from whet.config import Config, load_config
+from whet.config_problems import explain
 from whet.errors import ConfigError, RunError
 from whet.interfaces import Policy, Task, Verifier
 from whet.runs import reader
@@ -49,7 +50,7 @@ def verifier(name: str, **settings: Any) -> Verifier:
 
 
 def load_policy(run: str | Path, device: str = "auto", runs_root: str | Path | None = None) -> LoadedPolicy:
-    """The policy of a run (its latest good checkpoint) or of a checkpoint (`RUN:120`, `RUN:best`, `RUN:final`, a path)."""
+    """The policy of a run, its latest good one, or of a checkpoint (`RUN:120`, `RUN:best`, `RUN:final`, a path)."""
     from whet.runs.policy import MODEL, pick_device
     from whet.runs.policy import load_policy as load
 
@@ -140,9 +141,10 @@ class LoadedPolicy:
     def generate(
         self, prompts: str | Sequence[str], num_samples: int = 1, seed: int = 0, **sampling: Any
     ) -> list[list[Generation]]:
-        """`num_samples` completions of each prompt, in order. sampling: fields of `SamplingParams`, such as temperature.
+        """`num_samples` completions of each prompt, in order.
 
-        Settings that are not given are those of the run's training. The same seed gives the same completions.
+        sampling: fields of `SamplingParams`, such as temperature; what is not given is as in the run's training. The
+        same seed gives the same completions.
         """
         from whet.seeding import key
 
@@ -186,8 +188,8 @@ def _plugin(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
     try:
         return registry.build(kind, {"name": name, **settings})
     except registry.PluginProblems as problems:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in problems.errors]
-        raise ConfigError(f"{name}: " + "; ".join(lines)) from problems
+        lines = explain(problems.errors, problems.model, yaml_source.from_mapping(settings))
+        raise ConfigError("\n".join(f"{name}: {line}" for line in lines)) from problems
 
 
 __all__ = [

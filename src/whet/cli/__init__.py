@@ -1,1 +1,62 @@
+"""The command line: the file name is the verb, and what its `command` needs is imported when it runs."""
 
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from whet.errors import SettingWarning, WhetError
+
+_ORDER = ("train", "resume", "eval", "sample", "runs", "show", "tasks")
+"""Of the verbs in the help; others follow."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command and exits. A person's mistake ends with its message and code 2, without a traceback."""
+    warnings.simplefilter("ignore", SettingWarning)  # `whet train` shows them, where they can be mended
+    try:
+        _app()(arguments, prog_name="whet")
+    except WhetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer(
+        callback=_about,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    verbs = (m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    for verb in sorted(verbs, key=lambda v: (_ORDER.index(v) if v in _ORDER else len(_ORDER), v)):
+        app.command(verb)(importlib.import_module(f"{__name__}.{verb}").command)
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"whet {version('whet')}")
+        raise typer.Exit
+
+
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Sharpens language models with reinforcement learning on rewards that can be verified.
+
+    RUN is a path, a name, the unique beginning of a name, or `latest`; RUN:120, RUN:best and RUN:final are
+    checkpoints. Runs are looked for in --runs-root, else in WHET_RUNS, else in ./runs.
+    """

@@ -56,12 +56,19 @@ def evaluations(run: RunDirectory) -> dict[str, dict[int, dict[str, Any]]]:
 
 
 def overview(run: RunDirectory) -> dict[str, Any]:
-    """One row of a table of runs. Reads the end of the log only."""
+    """One row of a table of runs. Reads the end of the log only.
+
+    `accuracy` is the held-out pass@1 of the evaluation after the run, or of the one before while there is no other.
+    """
     last = last_metrics(run)
+    settings: dict[str, Any] = {}
+    summary: dict[str, Any] = {}
     try:
-        settings, why = config(run), run.summary().get("why", "")
+        summary, settings = run.summary(), config(run)
+        why = summary.get("why", "")
     except RunError as error:
-        settings, why = {}, str(error)
+        why = str(error)
+    evals = summary.get("eval", {})
     return {
         "name": run.name,
         "path": str(run.path),
@@ -72,17 +79,32 @@ def overview(run: RunDirectory) -> dict[str, Any]:
         "step": last.get("step"),
         "max_steps": settings.get("max_steps"),
         "reward": last.get("reward/mean"),
+        "accuracy": (evals.get("after") or evals.get("before") or {}).get("pass@1"),
     }
 
 
 def last_metrics(run: RunDirectory) -> dict[str, Any]:
-    """The metrics of the last logged step; empty when there is none."""
-    if not run.train_log.exists():
-        return {}
-    with run.train_log.open("rb") as file:
+    """The metrics of the last logged step; empty when there is none. An evaluation at its end is left out."""
+    records = _tail(run.train_log)
+    trained = (r for r in reversed(records) if "completions/mean_length" in r)
+    return next(trained, records[-1] if records else {})
+
+
+def last_rollouts(run: RunDirectory, count: int) -> list[dict[str, Any]]:
+    """Some rollouts of the last step, evenly spread over the end of the log: whole lines of its last 64 KiB."""
+    records = _tail(run.rollouts_log)
+    last = [r for r in records if r.get("step") == records[-1].get("step")]
+    return [last[i * len(last) // count] for i in range(min(count, len(last)))] if count else []
+
+
+def _tail(path: Path) -> list[dict[str, Any]]:
+    """The records that lie whole in the last part of a file."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
         file.seek(max(0, file.seek(0, 2) - _TAIL))
         whole = file.read().split(b"\n")[:-1]
-    return next((record for line in reversed(whole) if (record := _record(line)) is not None), {})
+    return [record for line in whole if (record := _record(line)) is not None]
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:

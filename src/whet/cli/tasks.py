@@ -1,0 +1,95 @@
+"""`whet tasks`: what can be trained on, and how one task scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping, Sequence
+from json import dumps
+from textwrap import indent
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whet.cli._options import Json, settings_of
+
+if TYPE_CHECKING:
+    from whet.interfaces import Task
+    from whet.types import Example
+
+
+def command(
+    name: Annotated[str | None, typer.Argument(help="A task, also ./file.py:MyTask.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Its settings, such as path=data/gsm8k.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the tasks, or show what one asks and rewards."""
+    from whet.cli._output import columns, print_json
+
+    if name is None:
+        rows = _list()
+        print_json(rows) if json else print(columns([(row["name"], row["about"]) for row in rows]))
+        return
+    facts = _facts(name, settings_of(settings or [], "task"))
+    print_json(facts) if json else print(_text(facts))
+
+
+def _list() -> list[dict[str, str]]:
+    from whet import registry
+
+    found = {name: inspect.getmodule(registry.load("tasks", name)) for name in registry.names("tasks")}
+    return [
+        {"name": name, "about": (inspect.getdoc(m) or "").partition("\n")[0]} for name, m in found.items()
+    ]
+
+
+def _facts(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    from whet.api import task as build
+
+    task = build(name, **settings)
+    train, test = task.examples("train"), task.examples("test")
+    example = (train or test)[0]
+    return {
+        "task": task.model_dump(mode="json"),
+        "settings": {name: field.description or "" for name, field in type(task).model_fields.items()},
+        "examples": {"train": len(train), "test": len(test)},
+        "example": dataclasses.asdict(example),
+        "scores": _scores(task, example, train or test),
+    }
+
+
+def _scores(task: Task, example: Example, others: Sequence[Example]) -> dict[str, dict[str, Any]]:
+    """The scores of the example's own solution, of one with another answer, and of no text at all."""
+    other = next((e for e in others if e.answer != example.answer), None)
+    texts = {"gold": _solution(example), "wrong": _solution(other) if other else "?", "empty": ""}
+    return {
+        kind: {"text": text, **dataclasses.asdict(task.score(example, text))} for kind, text in texts.items()
+    }
+
+
+def _solution(example: Example) -> str:
+    return example.answer if example.demonstration is None else example.demonstration
+
+
+def _text(facts: Mapping[str, Any]) -> str:
+    from whet.cli._output import columns, short
+
+    example, counts = facts["example"], facts["examples"]
+    rows = [("answer", example["answer"]), *((f"tag {tag}", value) for tag, value in example["tags"].items())]
+    scores = [
+        (kind, f"{s['value']:g}", short(repr(s["text"])), s["detail"]) for kind, s in facts["scores"].items()
+    ]
+    settings = [
+        (name, short(dumps(facts["task"][name], ensure_ascii=False)), about.partition("\n")[0])
+        for name, about in facts["settings"].items()
+        if name != "name"
+    ]
+    parts = (
+        f"{facts['task']['name']}: {counts['train']} examples to train on, {counts['test']} to test on",
+        f"an example\n{indent(example['prompt'], '  | ')}\n{columns(rows, '  ')}",
+        f"its rewards\n{columns(scores, '  ')}",
+        f"settings\n{columns(settings, '  ')}",
+    )
+    return "\n\n".join(parts)

@@ -1,0 +1,186 @@
+"""Before a run: everything that can be checked without training, and what training will take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+
+from whet.config import Config
+from whet.errors import VerifierError
+from whet.interfaces import Policy
+from whet.rollouts.score import score_text
+from whet.training.job import Data, Horizon, build_policy
+from whet.training.warm_start import demonstrations
+from whet.types import Example
+
+WEIGHT_BYTES = 4
+"""Weights, gradients and moments are float32."""
+SAVED_PER_LAYER = 16
+"""Numbers per token and layer that the backward pass keeps, in units of the width D.
+
+In a pre-norm block with four times the width between its two projections: the inputs of both norms (2), of the
+projections (1 + 1 + 1 + 4), q, k and v (3), and the input of the activation (4).
+"""
+LOGITS_COPIES = 4
+"""Logits, their softmax, its product with them for the entropy, and the gradient."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """What a forecast must know beside the config."""
+
+    num_train: int
+    num_test: int
+    longest_prompt: int
+    """Tokens, over both splits."""
+    parameters: int
+    num_layers: int
+    width: int
+    vocab_size: int
+
+
+def preflight(config: Config) -> dict[str, Any]:
+    """The forecast of a run whose data, prompts and rewards have been checked; nothing is trained or written.
+
+    Raises what the run itself would raise: `DataError` for a bad row or a prompt that is too long, `ConfigError`, and
+    `VerifierError` when the task's own solution cannot be scored.
+    """
+    data = Data.load(config)
+    _check_rewards(config, data.train[0])
+    policy = build_policy(config, data, torch.device("cpu"))
+    cast(Any, config.engine).build(policy)
+    if config.warm_start is not None:
+        demonstrations(policy, data.train)
+    return forecast(config, sizes_of(policy, data))
+
+
+def sizes_of(policy: Policy, data: Data) -> Sizes:
+    """The sizes of a policy that was built, and of the data. Layers and width are 0 where it does not tell them."""
+    shape = getattr(policy.module, "config", None)
+    prompts = (e.prompt for examples in (data.train, data.plan.examples) for e in examples)
+    return Sizes(
+        num_train=len(data.train),
+        num_test=len(data.plan.examples),
+        longest_prompt=max(len(policy.tokenizer.encode(prompt)) for prompt in prompts),
+        parameters=sum(p.numel() for p in policy.module.parameters()),
+        num_layers=getattr(shape, "num_layers", 0),
+        width=getattr(shape, "width", 0),
+        vocab_size=policy.tokenizer.vocab_size,
+    )
+
+
+def forecast(config: Config, sizes: Sizes) -> dict[str, Any]:
+    """What a run will do and take, by `step`, `run`, `memory_bytes` and `disk_bytes`; lengths are the longest possible.
+
+    Micro-batches per update are the accumulation: their gradients add up to that of the update.
+    """
+    return {
+        "step": _step(config, sizes),
+        "run": _run(config, sizes),
+        "policy": {"parameters": sizes.parameters, "vocab_size": sizes.vocab_size},
+        "memory_bytes": _with_total(_memory(config, sizes)),
+        "disk_bytes": _disk(config, sizes),
+    }
+
+
+def _step(config: Config, sizes: Sizes) -> dict[str, int]:
+    batch, algorithm, limit = config.batch, config.algorithm, config.sampling.max_completion_length
+    completions = batch.prompts_per_step * batch.num_generations
+    rows, per_update = _rows(config, sizes)
+    return {
+        "prompts": batch.prompts_per_step,
+        "generations": batch.num_generations,
+        "completions": completions,
+        "updates": algorithm.num_updates,
+        "completions_per_update": per_update,
+        "microbatches_per_update": math.ceil(per_update / rows),
+        "max_sampled_tokens": completions * limit,
+        "max_tokens": completions * (sizes.longest_prompt + limit),
+    }
+
+
+def _run(config: Config, sizes: Sizes) -> dict[str, Any]:
+    steps = Horizon.of(config, sizes.num_train).max_steps
+    return {
+        "train_examples": sizes.num_train,
+        "test_examples": sizes.num_test,
+        "warm_start_steps": config.warm_start.steps if config.warm_start else 0,
+        "steps": steps,
+        "updates": steps * config.algorithm.num_updates,
+        "epochs": steps * config.batch.prompts_per_step / sizes.num_train,
+        "evaluations": _evaluations(config, steps),
+    }
+
+
+def _evaluations(config: Config, steps: int) -> int:
+    during = steps // config.eval_every if config.eval_every else 0
+    return during + config.eval.at_start + config.eval.at_end
+
+
+def _memory(config: Config, sizes: Sizes) -> dict[str, int]:
+    """The trainer's and the engine's: both read one copy of the weights."""
+    weights = sizes.parameters * WEIGHT_BYTES
+    return {
+        "weights": weights,
+        "gradients": weights,
+        "optimizer": 2 * weights,
+        "reference": weights if config.algorithm.needs_reference else 0,
+        "kv_cache": _kv_cache(config, sizes),
+        "activations": _activations(config, sizes),
+    }
+
+
+def _kv_cache(config: Config, sizes: Sizes) -> int:
+    """Keys and values of every row that the engine holds, at full length."""
+    completions = config.batch.prompts_per_step * config.batch.num_generations
+    rows = int(getattr(config.engine, "max_rows", completions))
+    length = sizes.longest_prompt + config.sampling.max_completion_length
+    return 2 * sizes.num_layers * rows * length * sizes.width * WEIGHT_BYTES
+
+
+def _activations(config: Config, sizes: Sizes) -> int:
+    """What one micro-batch keeps for its backward pass; a rough figure, see the constants above."""
+    limit = config.sampling.max_completion_length
+    rows = min(_rows(config, sizes))
+    hidden = rows * (sizes.longest_prompt + limit) * (SAVED_PER_LAYER * sizes.num_layers + 2) * sizes.width
+    logits = rows * limit * sizes.vocab_size * LOGITS_COPIES
+    return (hidden + logits) * WEIGHT_BYTES
+
+
+def _rows(config: Config, sizes: Sizes) -> tuple[int, int]:
+    """Completions of full length per micro-batch, and completions per update (of the largest one)."""
+    longest = sizes.longest_prompt + config.sampling.max_completion_length
+    prompts = math.ceil(config.batch.prompts_per_step / config.algorithm.num_minibatches)
+    return max(1, config.batch.microbatch_tokens // longest), prompts * config.batch.num_generations
+
+
+def _disk(config: Config, sizes: Sizes) -> dict[str, int]:
+    """A checkpoint holds weights and two moments. Kept are step 0, every `save_every` and the last step.
+
+    With `keep_checkpoints` these are the newest ones, the best and the last.
+    """
+    steps = Horizon.of(config, sizes.num_train).max_steps
+    kept = 1 + (math.ceil(steps / config.save_every) if config.save_every else 1)
+    if config.keep_checkpoints is not None:
+        kept = min(kept, config.keep_checkpoints + 2)
+    checkpoint = 3 * sizes.parameters * WEIGHT_BYTES
+    reference = sizes.parameters * WEIGHT_BYTES if config.algorithm.needs_reference else 0
+    return {"checkpoint": checkpoint, "checkpoints_kept": kept, "total": checkpoint * kept + reference}
+
+
+def _with_total(parts: dict[str, int]) -> dict[str, int]:
+    return {**parts, "total": sum(parts.values())}
+
+
+def _check_rewards(config: Config, example: Example) -> None:
+    """The solution that the task itself offers must be scored, whatever the score is."""
+    solution = example.answer if example.demonstration is None else example.demonstration
+    score = score_text(config.task, example, solution)
+    if not score.ok:
+        raise VerifierError(
+            f"the verifier failed on the task's own solution of {example.id}, {solution[-80:]!r}: {score.detail}. "
+            "Mend it before training"
+        )
