@@ -22,9 +22,8 @@ REWARDS = torch.tensor([1.0, 0.0, 0.5, 1.0, 0.0, 0.25], dtype=torch.float64)
 ROW, COLUMN = torch.arange(6)[:, None], torch.arange(5)
 MASK = LENGTHS[:, None] > COLUMN
 LOGPROBS = -(1.0 + (7 * ROW + 3 * COLUMN) % 5).double() / 4
-OLD = (
-    LOGPROBS + ((3 * ROW + 5 * COLUMN) % 7 - 3).double() / 10
-)  # ratios from 0.74 to 1.35: inside and outside
+# Ratios from 0.74 to 1.35. Per completion, too, some lie inside the bounds and some outside.
+OLD = LOGPROBS + ((4 * ROW + 2 * COLUMN + 2) % 7 - 3).double() / 10
 REF = LOGPROBS + ((2 * ROW + COLUMN) % 5 - 2).double() / 5
 
 
