@@ -35,14 +35,19 @@ def inverse_cdf(weights: Tensor, uniform: Tensor) -> Tensor:
 
 
 def _truncated(logits: Tensor, params: SamplingParams) -> Tensor:
-    """Logits with -inf outside what top-k, top-p (Holtzman et al. 1904.09751) and min-p (2407.01082) keep."""
+    """Logits with -inf outside what top-k, top-p (Holtzman et al. 1904.09751) and min-p (2407.01082) keep.
+
+    One after the other, as in transformers and vLLM: top-p is a share of what top-k left.
+    """
     if params.is_full_distribution:
         return logits
     ordered, order = logits.sort(-1, descending=True)
-    probs = ordered.softmax(-1)
-    keep = probs.cumsum(-1) - probs < params.top_p  # the token that crosses the threshold stays
-    keep &= probs >= params.min_p * probs[:, :1]
     if params.top_k:
-        keep[:, params.top_k :] = False
+        ordered[:, params.top_k :] = -torch.inf
+    probs = ordered.softmax(-1)
+    keep = probs > 0
+    if params.top_p < 1:
+        keep &= probs.cumsum(-1) - probs < params.top_p  # the token that crosses the threshold stays
+    keep &= probs >= params.min_p * probs[:, :1]
     keep[:, 0] = True
     return logits.masked_fill(~torch.zeros_like(keep).scatter(-1, order, keep), -torch.inf)

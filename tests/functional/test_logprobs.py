@@ -1,0 +1,126 @@
+"""Log-probabilities and entropies against a hand table, closed forms and finite differences."""
+
+import math
+
+import pytest
+import torch
+
+from whet.functional.logprobs import entropy_of, token_stats
+from whet.types import Batch
+
+# What the state at each position predicts, over the tokens 0, 1, 2. No two rows agree, so a shift shows.
+AFTER = [[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.6, 0.3, 0.1]]
+TOKENS = [2, 1, 2, 0]
+
+
+def batch(loss_mask, tokens=TOKENS, temperature=1.0):
+    rows = torch.tensor([tokens])
+    zeros = torch.zeros(rows.shape)
+    return Batch(
+        token_ids=rows,
+        lengths=torch.tensor([len(tokens)]),
+        loss_mask=torch.tensor([loss_mask], dtype=torch.bool),
+        group=torch.zeros(1, dtype=torch.int64),
+        truncated=torch.zeros(1, dtype=torch.bool),
+        rewards=zeros,
+        sampling_logprobs=zeros,
+        temperature=temperature,
+    )
+
+
+def stats(a_batch, probabilities=AFTER, entropy_gradient=False):
+    """The head is the identity, so a state is the logits themselves."""
+    return token_stats(torch.tensor([probabilities]).log(), lambda s: s, a_batch, entropy_gradient)
+
+
+def test_token_t_is_scored_by_the_state_before_it():
+    # token 1 (id 1) by AFTER[0][1] = 0.3, token 2 (id 2) by AFTER[1][2] = 0.7, token 3 (id 0) by AFTER[2][0] = 0.6
+    expected = torch.tensor([[0.0, math.log(0.3), math.log(0.7), math.log(0.6)]])
+    torch.testing.assert_close(stats(batch([0, 1, 1, 1])).logprobs, expected, rtol=0, atol=1e-6)
+
+
+def test_the_first_completion_token_is_scored_by_the_last_prompt_position():
+    found = stats(batch([0, 0, 1, 1])).logprobs
+    torch.testing.assert_close(found[0, 2].item(), math.log(0.7), rtol=0, atol=1e-6)
+
+
+def test_what_is_not_trained_is_exactly_zero():
+    found = stats(batch([0, 0, 1, 0]))
+    assert found.logprobs[0, [0, 1, 3]].tolist() == [0.0, 0.0, 0.0]
+    assert found.entropy[0, [0, 1, 3]].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_at_a_temperature_differences_of_log_probabilities_shrink_by_it():
+    # log p_T(i) - log p_T(j) = (log p_1(i) - log p_1(j)) / T
+    def logprob(token):
+        return stats(batch([0, 1, 0, 0], [2, token, 2, 0], temperature=0.7)).logprobs[0, 1].item()
+
+    assert logprob(0) - logprob(1) == pytest.approx(math.log(0.5 / 0.3) / 0.7, abs=1e-6)
+
+
+def test_at_temperature_one_half_probabilities_are_squared_and_normalised():
+    # 0.3^2 / (0.5^2 + 0.3^2 + 0.2^2) = 0.09 / 0.38
+    found = stats(batch([0, 1, 0, 0], temperature=0.5)).logprobs[0, 1].item()
+    assert found == pytest.approx(math.log(0.09 / 0.38), abs=1e-6)
+
+
+def test_the_entropy_of_a_uniform_distribution_is_log_v():
+    assert entropy_of(torch.full((7,), 3.5)).item() == pytest.approx(math.log(7), abs=1e-6)
+
+
+def test_the_entropy_is_that_of_the_distribution_that_drew_the_token():
+    # -(0.1 log 0.1 + 0.2 log 0.2 + 0.7 log 0.7) = 0.230259 + 0.321888 + 0.249672
+    found = stats(batch([0, 0, 1, 0])).entropy[0, 2].item()
+    assert found == pytest.approx(0.801819, abs=1e-5)
+
+
+def test_the_entropy_of_a_certain_token_is_zero_and_finite():
+    assert entropy_of(torch.tensor([0.0, -1000.0, -1000.0])).item() == 0.0
+
+
+def test_the_gradient_of_a_log_probability_is_one_minus_p_at_the_token_and_minus_p_elsewhere():
+    logits = torch.tensor([AFTER]).log().requires_grad_()
+    token_stats(logits, lambda s: s, batch([0, 1, 0, 0]), False).logprobs.sum().backward()
+    expected = torch.tensor([[-0.5, 0.7, -0.2], [0, 0, 0], [0, 0, 0]])
+    torch.testing.assert_close(logits.grad[0], expected, rtol=0, atol=1e-6)
+
+
+def test_the_entropy_carries_a_gradient_only_when_asked():
+    for wanted in (False, True):
+        logits = torch.tensor([AFTER]).log().requires_grad_()
+        found = token_stats(logits, lambda s: s, batch([0, 1, 1, 1]), wanted)
+        assert found.entropy.requires_grad is wanted
+        assert found.logprobs.requires_grad
+
+
+def test_the_gradient_of_the_entropy_agrees_with_finite_differences():
+    torch.manual_seed(0)
+    logits = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(entropy_of, (logits,), eps=1e-6, atol=1e-8)
+
+
+def test_the_gradient_reaches_states_and_head_as_finite_differences_say():
+    # The statistics are float32, so the step is coarse: the error of a central difference is about 1e-7 / 1e-2.
+    torch.manual_seed(0)
+    states, weight = torch.randn(1, 3, 4), torch.randn(3, 4)
+    a_batch = batch([0, 1, 0, 1], temperature=0.8)
+
+    def total(s, w):
+        return token_stats(s, lambda x: x @ w.T, a_batch, True).logprobs.sum()
+
+    for leaf in (states, weight):
+        leaf.requires_grad_()
+    total(states, weight).backward()
+    for leaf in (states, weight):
+        direction = torch.randn_like(leaf)
+        up, down = ((leaf + e * direction).detach() for e in (1e-2, -1e-2))
+        pairs = [(up, weight), (down, weight)] if leaf is states else [(states, up), (states, down)]
+        numeric = (total(*pairs[0]) - total(*pairs[1])).item() / 2e-2
+        assert numeric == pytest.approx((leaf.grad * direction).sum().item(), abs=1e-3)
+
+
+def test_half_precision_logits_are_reduced_in_float32():
+    found = token_stats(torch.tensor([AFTER]).log().bfloat16(), lambda s: s, batch([0, 1, 1, 1]), False)
+    assert found.logprobs.dtype == found.entropy.dtype == torch.float32
+    rounded = torch.tensor(AFTER).log().bfloat16().double()
+    assert found.logprobs[0, 1].item() == pytest.approx(rounded[0].log_softmax(-1)[1].item(), abs=1e-6)
