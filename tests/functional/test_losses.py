@@ -5,9 +5,7 @@ import torch
 
 from whet.functional.losses import (
     cispo_loss,
-    clip_fraction,
     clipped_surrogate,
-    is_clipped,
     policy_ratio,
     sequence_product_ratio,
     sequence_ratio,
@@ -130,25 +128,6 @@ def test_the_product_ratio_is_that_of_the_whole_completion_with_its_gradient():
     # 0.5 * 1 * 10 = 5, and d W / d logp_t = W for each of the 3 tokens; 3 copies of W sum to 3 * 5 per token.
     assert_close(sequence_product_ratio(LOGPROBS, OLD, ALL), row(5.0, 5.0, 5.0))
     assert_close(slope(lambda x: sequence_product_ratio(x, OLD, ALL), LOGPROBS), row(15.0, 15.0, 15.0))
-
-
-def test_tokens_are_clipped_where_the_gradient_is_dead_and_nowhere_else():
-    # w:            1.5   0.5   1.5   0.5   1.1   1.5
-    # A:             1     1    -1    -1     1     0
-    # gradient:    dead  alive alive dead  alive  none, for want of an advantage
-    ratio, advantages = row(1.5, 0.5, 1.5, 0.5, 1.1, 1.5), row(1.0, 1.0, -1.0, -1.0, 1.0, 0.0)
-    assert is_clipped(ratio, advantages, 0.2).tolist() == [[True, False, False, True, False, False]]
-    # Two of six. Counting every |w - 1| > 0.2 would give five of six.
-    mask = torch.ones(1, 6, dtype=torch.bool)
-    assert clip_fraction(ratio, advantages, mask, 0.2) == pytest.approx(2 / 6)
-
-
-def test_the_clip_fraction_is_over_trained_tokens_and_knows_both_bounds():
-    ratio, advantages = row(1.25, 1.25, 0.5), row(1.0, 1.0, -1.0)
-    mask = torch.tensor([[True, False, True]])
-    assert clip_fraction(ratio, advantages, mask, 0.2, 0.28) == 0.5
-    assert clip_fraction(ratio, advantages, mask, 0.2) == 1.0
-    assert clip_fraction(ratio, advantages, torch.zeros_like(mask), 0.2) == 0.0
 
 
 def test_one_log_ratio_of_100_gives_a_finite_loss_and_gradient():

@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from whet.functional.masking import masked_mean, row_lengths, row_means, row_sums, spread
+from whet.functional.masking import row_lengths, row_means, row_sums, spread
 
 MASK = torch.tensor([[True, False, True], [False, False, False]])
 VALUES = torch.tensor([[1.0, math.nan, 4.0], [math.inf, 5.0, math.nan]])
@@ -12,11 +12,6 @@ def test_rows_are_summed_and_averaged_over_true_places_only():
     assert row_lengths(MASK).tolist() == [2, 0]
     assert row_sums(VALUES, MASK).tolist() == [5.0, 0.0]
     assert row_means(VALUES, MASK).tolist() == [2.5, 0.0]
-
-
-def test_the_mean_over_everything_skips_false_places_and_is_zero_for_none():
-    assert masked_mean(VALUES, MASK) == 2.5
-    assert masked_mean(VALUES, torch.zeros_like(MASK)) == 0.0
 
 
 def test_a_value_per_row_is_spread_over_its_true_places():

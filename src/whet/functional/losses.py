@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from whet.functional.masking import masked_mean, row_means, row_sums
+from whet.functional.masking import row_means, row_sums
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -83,32 +83,6 @@ def cispo_loss(
     ratio itself, not distances from 1. Source: MiniMax-M1, 2506.13585, eq. 4 and 5.
     """
     return -ratio.clamp(lowest, highest).detach() * advantages * logprobs
-
-
-def is_clipped(
-    ratio: Float[Tensor, "B T"],
-    advantages: Float[Tensor, "B T"],
-    epsilon: float,
-    epsilon_high: float | None = None,
-) -> Bool[Tensor, "B T"]:
-    """Whether the clipped surrogate gives a token with an advantage no gradient.
-
-    That is w < 1 - epsilon where A < 0, and w > 1 + epsilon_high where A > 0. This is TRL's convention.
-    Stable-Baselines3 counts every |w - 1| > epsilon, also where the gradient is alive.
-    """
-    high = epsilon if epsilon_high is None else epsilon_high
-    return ((ratio < 1.0 - epsilon) & (advantages < 0)) | ((ratio > 1.0 + high) & (advantages > 0))
-
-
-def clip_fraction(
-    ratio: Float[Tensor, "B T"],
-    advantages: Float[Tensor, "B T"],
-    mask: Bool[Tensor, "B T"],
-    epsilon: float,
-    epsilon_high: float | None = None,
-) -> Float[Tensor, ""]:
-    """The share of trained tokens that `is_clipped`; 0 when there is none."""
-    return masked_mean(is_clipped(ratio, advantages, epsilon, epsilon_high).to(ratio.dtype), mask)
 
 
 def _old(logprobs: Tensor, old_logprobs: Tensor | None) -> Tensor:

@@ -26,11 +26,6 @@ def row_means(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[
     return row_sums(values, mask) / row_lengths(mask).clamp(min=1)
 
 
-def masked_mean(values: Float[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, ""]:
-    """The mean over all true places; 0 when there is none."""
-    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
-
-
 def spread(values: Float[Tensor, " B"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B T"]:
     """Each row's value at all its true places, 0 elsewhere."""
     return torch.where(mask, values[:, None], 0.0)

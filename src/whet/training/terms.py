@@ -62,7 +62,8 @@ def clipped_tokens(algorithm: Algorithm, batch: Batch, logprobs: Tensor) -> Tens
     """Where the policy term leaves a trained token with an advantage without gradient, bool `[B, T]`.
 
     For a clipped surrogate this is w < 1 - epsilon with A < 0, or w > 1 + epsilon_high with A > 0, with the
-    ratio that the algorithm really clips. An algorithm that clips no gradient has none.
+    ratio that the algorithm really clips: TRL's convention. Stable-Baselines3 counts every |w - 1| > epsilon,
+    also where the gradient is alive. An algorithm that clips no gradient has none.
     """
     assert batch.advantages is not None
     leaf = torch.where(batch.loss_mask, logprobs.detach(), 0.0).requires_grad_()
