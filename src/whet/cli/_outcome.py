@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -35,10 +37,12 @@ def _facts(run: RunDirectory) -> list[tuple[str, str]]:
 
 def _next(run: RunDirectory) -> list[tuple[str, str]]:
     """Commands worth trying, spelled so that they work from here."""
+    is_found = run.path.parent == Path(os.environ.get("WHET_RUNS", "runs"))
+    name = run.name if is_found else str(run.path)
     if run.summary()["state"] == "stopped":
-        return [(f"whet resume {run.path}", "go on from where it stopped")]
+        return [(f"whet resume {name}", "go on from where it stopped")]
     return [
-        (f"whet show {run.path}", "metrics, rollouts and files"),
-        (f"whet eval {run.path} --all-steps", "accuracy over checkpoints"),
-        (f"whet resume {run.path} --additional-steps 50", "train on"),
+        (f"whet show {name}", "metrics, rollouts and files"),
+        (f"whet eval {name} --all-steps", "accuracy over checkpoints"),
+        (f"whet resume {name} --additional-steps 50", "train on"),
     ]

@@ -80,7 +80,7 @@ def _evaluate_one(wanted: Evaluation, checkpoint: Path, json: bool) -> None:
         }
         print_json({**where, **read_json(directory / "metrics.json")})
         return
-    print(_table(wanted, result, f"{wanted.run.name}, step {step}"))
+    print(f"{_table(wanted, result, f'{wanted.run.name}, step {step}').strip()}\n")
     print(f"records and metrics: {directory}")
 
 

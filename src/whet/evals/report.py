@@ -12,6 +12,7 @@ from whet.functional.statistics import Interval
 
 HEADLINES = ("pass@1", "greedy", "truncated_frac", "answered_frac", "mean_length", "entropy")
 """What a table over checkpoints shows of the metrics."""
+_ACCURACIES = ("pass@1", "greedy")
 
 
 def metrics_table(metrics: Mapping[str, Interval], title: str = "", *, tags: bool = True) -> str:
@@ -25,11 +26,9 @@ def metrics_table(metrics: Mapping[str, Interval], title: str = "", *, tags: boo
 
 
 def sweep_table(rows: Sequence[SweepRow], title: str = "") -> str:
-    """A sweep as text: one line per checkpoint, failed ones with their reason below."""
+    """A sweep as text: one line per checkpoint, accuracies with intervals, failed ones with their reason below."""
     names = [n for n in HEADLINES if any(n in row.metrics for row in rows)]
-    lines = [
-        (row.checkpoint, *(_cell(row.metrics.get(n)) for n in names), f"{row.seconds:.0f}") for row in rows
-    ]
+    lines = [(row.checkpoint, *(_cell(row, n) for n in names), f"{row.seconds:.0f}") for row in rows]
     failed = [f"{row.checkpoint}: {row.error}\n" for row in rows if not row.ok]
     return _table(title, ("checkpoint", *names, "seconds"), lines) + "".join(failed)
 
@@ -68,11 +67,12 @@ def _range(interval: Interval) -> str:
     return f"{number(interval.low)} .. {number(interval.high)}"
 
 
-def _cell(interval: Interval | None) -> str:
-    """Mean and both ends: the interval of a share is not symmetric."""
-    if interval is None:
+def _cell(row: SweepRow, name: str) -> str:
+    """A mean, and of an accuracy both ends: the interval of a share is not symmetric."""
+    if (interval := row.metrics.get(name)) is None:
         return ""
-    return f"{number(interval.mean)} [{number(interval.low)}, {number(interval.high)}]"
+    ends = f" [{number(interval.low)}, {number(interval.high)}]" if name in _ACCURACIES else ""
+    return number(interval.mean) + ends
 
 
 def _verdict(comparison: Comparison) -> str:

@@ -41,7 +41,8 @@ class Console:
 
     @classmethod
     def open(cls, run: RunView) -> Self:
-        """Progress towards the run's last step, on the standard output."""
+        """Progress towards the run's last step, on the standard output, after a line that says where the run is."""
+        print(f"run {run.directory}", flush=True)
         return cls(run.max_steps)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -107,4 +108,6 @@ def _numbers(metrics: Mapping[str, float]) -> list[str]:
 
 
 def _evaluations(metrics: Mapping[str, float]) -> list[str]:
-    return [f"{k} {v:.3f}" for k, v in metrics.items() if k.startswith("eval/") and k.endswith(_EVALUATED)]
+    """The accuracies of whole evaluations; those of single tags are in the log."""
+    kept = [k for k in metrics if k.startswith("eval/") and "/tag/" not in k and k.endswith(_EVALUATED)]
+    return [f"{k} {metrics[k]:.3f}" for k in kept]
