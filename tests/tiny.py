@@ -1,15 +1,18 @@
 """Jobs of a fraction of a second: a GPT of one layer echoes letters for a graded reward."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from whet.config import Config, load_config
+from whet.engines.native import Native
 from whet.policies.from_scratch import FromScratch, FromScratchPolicy
 from whet.runs.directory import RunDirectory
-from whet.types import Example, Score
+from whet.seeding import key
+from whet.types import Completion, Example, Request, Rollout, RolloutGroup, SamplingParams, Score
 
 TIMED = ("time/", "perf/")
 
@@ -105,3 +108,41 @@ def example(prompt: str = "ab=", answer: str = "ab", **more: Any) -> Example:
 def scored(value: float | None) -> Score:
     """A score, or a failure on our side."""
     return Score.failed("error", "broken") if value is None else Score(value=value)
+
+
+def groups(
+    policy: FromScratchPolicy, rewards: Sequence[Sequence[float | None]], max_completion_length: int = 6
+) -> list[RolloutGroup]:
+    """One group per list of rewards, really sampled from the policy; None is a reward that failed."""
+    prompts = ["ab=", "c=", "bca=", "aa=", "b="]
+    keys = [tuple(key(1, "tiny", g, i) for i in range(len(values))) for g, values in enumerate(rewards)]
+    wanted = [
+        Request(prompt_ids=tuple(policy.tokenizer.encode(p)), keys=k)
+        for p, k in zip(prompts, keys, strict=False)
+    ]
+    params = SamplingParams(max_completion_length=max_completion_length)
+    made = {(c.request, c.sample): c for c in Native().build(policy).generate(wanted, params)}
+    return [
+        RolloutGroup(
+            example=example(prompts[g]),
+            rollouts=tuple(
+                rollout(wanted[g].prompt_ids, made[g, i], value) for i, value in enumerate(values)
+            ),
+        )
+        for g, values in enumerate(rewards)
+    ]
+
+
+def rollout(prompt_ids: tuple[int, ...], completion: Completion, value: float | None) -> Rollout:
+    """A completion as the trainer sees it."""
+    start, length = len(prompt_ids), len(completion.token_ids)
+    return Rollout(
+        example=example(),
+        token_ids=prompt_ids + completion.token_ids,
+        loss_mask=(False,) * start + (True,) * length,
+        sampling_logprobs=(0.0,) * start + completion.logprobs,
+        finish_reason=completion.finish_reason,
+        policy_version=completion.policy_version,
+        text=completion.text,
+        score=scored(value),
+    )

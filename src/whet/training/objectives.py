@@ -26,13 +26,17 @@ class Reinforcement:
         self.want: frozenset[Want] = frozenset({"entropy_gradient"} if algorithm.entropy_coef else ())
 
     def moving(self, batch: Batch) -> Tensor:
-        """Those with an advantage, or every row where another term may have a gradient."""
+        """Those with an advantage, or every row where another term may have a gradient.
+
+        Every row too where log-probabilities were recorded before the first update: cut as they were then, the
+        first ratio is 1 to the last bit.
+        """
         assert batch.advantages is not None
         algorithm = self._algorithm
         has_other_terms = algorithm.entropy_coef > 0 or (
             algorithm.needs_reference and algorithm.kl_in == "loss"
         )
-        if has_other_terms or not algorithm.still_without_advantage:
+        if has_other_terms or not algorithm.still_without_advantage or batch.old_logprobs is not None:
             return torch.ones_like(batch.truncated)
         return (batch.advantages != 0).any(-1)
 
