@@ -22,6 +22,7 @@ class TextTokenizer:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
+        tokenizer.encode_special_tokens = True  # a text that names the end-of-text token does not end
         self.vocab_size: int = tokenizer.get_vocab_size()
         # A vocabulary of whole words (here: characters) has no way to spell what it lacks; bytes spell everything.
         is_closed = type(tokenizer.model).__name__ == "WordLevel"
@@ -34,7 +35,7 @@ class TextTokenizer:
                 f"no token for {''.join(unknown)!r} in {text[:80]!r}: the tokenizer knows only the characters of the "
                 "training data; use policy.tokenizer=bpe, or name them in policy.alphabet"
             )
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self._tokenizer.encode(_unicode(text), add_special_tokens=False).ids
         return ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -51,7 +52,7 @@ def character_tokenizer(texts: Iterable[str], alphabet: str = "") -> TextTokeniz
     """One token per character found in the texts or named in the alphabet."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-    characters = sorted(set(alphabet).union(*map(set, texts)))
+    characters = sorted(set(alphabet).union(*map(set, map(_unicode, texts))))
     vocabulary = {EOS: 0, **{c: i for i, c in enumerate(characters, start=1)}}
     tokenizer = Tokenizer(models.WordLevel(vocabulary))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
@@ -76,7 +77,7 @@ def bpe_tokenizer(texts: Iterable[str], vocab_size: int) -> TextTokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(map(_unicode, texts), trainer)
     return TextTokenizer(tokenizer)
 
 
@@ -85,3 +86,15 @@ def load_tokenizer(directory: Path) -> TextTokenizer:
     from tokenizers import Tokenizer
 
     return TextTokenizer(Tokenizer.from_file(str(directory / _FILE)))
+
+
+def _unicode(text: str) -> str:
+    """The text itself; raises `DataError` for half of a surrogate pair, which JSON escapes can smuggle in."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{text[error.start]!r} at character {error.start} of {text[:80]!r} is half of a surrogate pair and no "
+            "character: mend the data where it was cut"
+        ) from error
+    return text
