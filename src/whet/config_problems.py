@@ -7,6 +7,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -17,7 +18,7 @@ from whet.errors import ConfigError
 from whet.foreign_names import WHET_NAMES, setting_of
 from whet.yaml_source import KeyPath, Layer
 
-_BASIC = {int: "an integer", float: "a number", bool: "true or false", str: "text"}
+_BASIC = {int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 _WRITTEN = {None: "null", True: "true", False: "false"}
 
@@ -134,7 +135,7 @@ def describe(field: FieldInfo) -> str:
     """What a setting takes, in words: `an integer >= 1`."""
     kind = plugin_kind(field)
     if kind:
-        return f"one of the {kind} ({', '.join(registry.names(kind))})"
+        return _choices(kind)
     bounds = [
         f"{sign} {getattr(limit, bound)}"
         for limit in field.metadata
@@ -149,8 +150,16 @@ def describe(field: FieldInfo) -> str:
 
 def plugin_kind(field: FieldInfo) -> str | None:
     """The kind of plug-in that a field names, if any."""
-    builders = (getattr(item, "func", None) for item in field.metadata)
+    return _kind_in(field.metadata)
+
+
+def _kind_in(metadata: Sequence[Any]) -> str | None:
+    builders = (getattr(item, "func", None) for item in metadata)
     return next((b.kind for b in builders if isinstance(b, registry.Builder)), None)
+
+
+def _choices(kind: str) -> str:
+    return f"one of the {kind} ({', '.join(registry.names(kind))})"
 
 
 def _words(annotation: Any) -> str:
@@ -160,12 +169,15 @@ def _words(annotation: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(map(_written, inside))
     if origin is typing.Annotated:
-        return _words(inside[0])
+        kind = _kind_in(inside[1:])
+        return _choices(kind) if kind else _words(inside[0])
     if origin in (typing.Union, types.UnionType):
         return " or ".join("null" if a is type(None) else _words(a) for a in inside)
     if origin in (tuple, list):
         items = [_words(a) for a in inside if a is not Ellipsis]
         return f"a list of {len(items)}: {', '.join(items)}" if len(items) > 1 else f"a list, each {items[0]}"
+    if origin in (dict, Mapping):
+        return f"a mapping from names, each to {_words(inside[1])}"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return f"a section ({', '.join(annotation.model_fields)})"
     return getattr(annotation, "__name__", None) or str(annotation)
