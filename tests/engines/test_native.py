@@ -1,0 +1,75 @@
+"""What the native engine computes, and what it does not compute twice."""
+
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+import peaked
+from whet.engines.native import Native
+from whet.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return peaked.policy()
+
+
+@contextmanager
+def inputs_of(policy):
+    """Shapes of the token ids that the module is called with."""
+    shapes = []
+    hook = policy.module.register_forward_pre_hook(lambda _, args: shapes.append(tuple(args[0].shape)))
+    yield shapes
+    hook.remove()
+
+
+def test_a_prompt_is_computed_once_for_all_its_samples(policy):
+    with inputs_of(policy) as shapes:
+        peaked.draw(Native().build(policy), peaked.requests(policy, samples=9), max_completion_length=4)
+    assert shapes[0] == (6, 11)  # six prompts, as wide as the longest
+    assert all(width == 1 for _, width in shapes[1:])
+
+
+def test_a_step_computes_the_rows_that_are_still_alive(policy):
+    with inputs_of(policy) as shapes:
+        found = peaked.draw(Native().build(policy), peaked.requests(policy, samples=9))
+    lengths = [len(c.token_ids) for c in found.values()]
+    # The prefill samples token 1; step s feeds token s of every row that has one more to come.
+    assert [rows for rows, _ in shapes[1:]] == [sum(n > s for n in lengths) for s in range(1, max(lengths))]
+    assert min(lengths) < max(lengths)
+
+
+def test_never_more_rows_than_it_may_have_are_in_flight(policy):
+    with inputs_of(policy) as shapes:
+        found = peaked.draw(Native(max_rows=8).build(policy), peaked.requests(policy, samples=9))
+    assert max(rows for rows, width in shapes if width == 1) == 8
+    assert len(found) == 54
+
+
+def test_free_rows_are_filled_again_before_the_last_row_ends(policy):
+    with inputs_of(policy) as shapes:
+        peaked.draw(Native(max_rows=8).build(policy), peaked.requests(policy, samples=9))
+    steps = sum(width == 1 for _, width in shapes)
+    tokens = sum(rows for rows, width in shapes if width == 1)
+    assert tokens / (8 * steps) > 0.75  # share of the rows in use; without refilling it is below 0.6
+
+
+def test_short_completions_come_before_long_ones(policy):
+    found = list(peaked.draw(Native().build(policy), peaked.requests(policy)).values())
+    lengths = [len(c.token_ids) for c in found]
+    assert lengths == sorted(lengths)
+
+
+def test_it_samples_from_the_trainers_own_tensors(policy):
+    held = {t.data_ptr() for t in policy.module.state_dict().values()}
+    engine = Native().build(policy)
+    peaked.draw(engine, peaked.requests(policy))
+    assert {t.data_ptr() for t in engine._module.state_dict().values()} == held
+
+
+def test_a_module_of_another_kind_is_refused_with_the_way_out():
+    other = SimpleNamespace(module=torch.nn.Linear(2, 2))
+    with pytest.raises(DataError, match="engine=huggingface"):
+        Native().build(other)
