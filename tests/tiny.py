@@ -9,10 +9,12 @@ import torch
 
 from whet.config import Config, load_config
 from whet.engines.native import Native
+from whet.interfaces import Split, Task, Verifier
 from whet.policies.from_scratch import FromScratch, FromScratchPolicy
 from whet.runs.directory import RunDirectory
 from whet.seeding import key
 from whet.types import Completion, Example, Request, Rollout, RolloutGroup, SamplingParams, Score
+from whet.verifiers.exact import Exact
 
 TIMED = ("time/", "perf/")
 
@@ -41,7 +43,14 @@ def config(root: Path, **changes: Any) -> Config:
             "num_test": 2,
         },
         "verifier": "tiny:letters_right",
-        "policy": {"name": "from_scratch", "num_layers": 1, "num_heads": 2, "width": 16, "context_length": 8},
+        "policy": {
+            "name": "from_scratch",
+            "num_layers": 1,
+            "num_heads": 2,
+            "width": 16,
+            "context_length": 8,
+            "alphabet": "abc",
+        },
         "batch": {"prompts_per_step": 2, "num_generations": 4, "microbatch_tokens": 24},
         "sampling": {"max_prompt_length": 4, "max_completion_length": 3},
         "optimizer": {"learning_rate": 0.01},
@@ -146,3 +155,30 @@ def rollout(prompt_ids: tuple[int, ...], completion: Completion, value: float | 
         text=completion.text,
         score=scored(value),
     )
+
+
+class Rows(Task):
+    """Examples by hand: `prompt=answer` texts; the demonstration is the answer when there are to be any."""
+
+    train: tuple[str, ...] = ("a=a", "b=b", "c=c", "ab=ab")
+    test: tuple[str, ...] = ("bc=bc",)
+    has_demonstrations: bool = False
+    mark: str = "="
+
+    def load(self, split: Split) -> Sequence[Example]:
+        """The rows of a split."""
+        pairs = [row.split("=") for row in (self.train if split == "train" else self.test)]
+        shown = self.has_demonstrations
+        return [
+            example(
+                f"{p}{self.mark}",
+                a,
+                id=f"{p}=" if self.mark else f"row {i}",
+                demonstration=a if shown else None,
+            )
+            for i, (p, a) in enumerate(pairs)
+        ]
+
+    def default_verifier(self) -> Verifier:
+        """`exact`."""
+        return Exact(name="exact")

@@ -28,6 +28,7 @@ from whet.training.state import RunState
 from whet.training.stop import Condition, StopSignal
 from whet.training.timing import Timer
 from whet.training.update import Learner
+from whet.training.warm_start import demonstrations
 from whet.types import Example
 
 
@@ -120,10 +121,12 @@ class Job:
 
 
 def build_policy(config: Config, data: Data, device: torch.device) -> Policy:
-    """The policy of a new run, its prompts checked against its context."""
+    """The policy of a new run, prompts and demonstrations checked against its context."""
     policy = cast(Policy, cast(Any, config.policy).build(data.texts(), config.seed, device))
     for examples in (data.train, data.plan.examples):
         check_prompts(examples, policy.tokenizer, config.sampling, policy.context_length)
+    if config.warm_start is not None:
+        demonstrations(policy, data.train)
     return policy
 
 

@@ -24,7 +24,7 @@ from whet.training.job import Data, Horizon, Job, build_job, build_policy, open_
 from whet.training.rl import learn
 from whet.training.saving import restore, save
 from whet.training.state import RunState
-from whet.training.stop import StopSignal
+from whet.training.stop import Condition, StopSignal
 from whet.training.warm_start import warm_start
 
 
@@ -71,6 +71,8 @@ def resume(run: RunDirectory, from_step: str = "latest", additional_steps: int |
 
 def _prepare(config: Config) -> torch.device:
     set_threads(config.num_threads)
+    if config.stop.when is not None:
+        Condition(config.stop.when)  # raises before anything is made
     return pick_device(config.device)
 
 

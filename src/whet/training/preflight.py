@@ -13,7 +13,6 @@ from whet.errors import VerifierError
 from whet.interfaces import Policy
 from whet.rollouts.score import score_text
 from whet.training.job import Data, Horizon, build_policy
-from whet.training.warm_start import demonstrations
 from whet.types import Example
 
 WEIGHT_BYTES = 4
@@ -52,8 +51,6 @@ def preflight(config: Config) -> dict[str, Any]:
     _check_rewards(config, data.train[0])
     policy = build_policy(config, data, torch.device("cpu"))
     cast(Any, config.engine).build(policy)
-    if config.warm_start is not None:
-        demonstrations(policy, data.train)
     return forecast(config, sizes_of(policy, data))
 
 
