@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 import shapes
 
 shapes.load_checked()
@@ -18,7 +19,7 @@ shapes.load_checked()
 
 @pytest.fixture(scope="session")
 def tiny_config() -> dict[str, Any]:
-    """Sums of two digits, a GPT of one layer, two steps after two warm-start steps."""
+    """Sums of two digits, a GPT of one layer, two steps after a warm start that makes some answers right."""
     return {
         "max_steps": 2,
         "save_every": 1,
@@ -35,7 +36,7 @@ def tiny_config() -> dict[str, Any]:
         "batch": {"prompts_per_step": 4, "num_generations": 4},
         "sampling": {"max_prompt_length": 8, "max_completion_length": 4},
         "optimizer": {"learning_rate": 1e-3},
-        "warm_start": {"steps": 2, "batch_size": 16},
+        "warm_start": {"steps": 40, "batch_size": 30, "optimizer": {"learning_rate": 3e-3}},
     }
 
 

@@ -1,0 +1,189 @@
+"""The forecast of a run against arithmetic by hand, and against what policy, engine and checkpoint really take."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from whet.config import load_config
+from whet.errors import DataError, VerifierError
+from whet.policies.from_scratch import FromScratch
+from whet.runs.directory import RunDirectory
+from whet.runs.files import read_tensors
+from whet.training.job import Data, build_policy
+from whet.training.preflight import Sizes, forecast, preflight, sizes_of
+from whet.types import Batch
+
+SIZES = Sizes(
+    num_train=60, num_test=20, longest_prompt=10, parameters=1000, num_layers=2, width=8, vocab_size=5
+)
+
+
+@pytest.fixture
+def config(tiny_config):
+    """12 prompts x 5 completions of up to 6 tokens; 4 minibatches, twice."""
+
+    def make(**changes):
+        base = {
+            "algorithm": {"name": "grpo", "num_minibatches": 4, "num_iterations": 2},
+            "batch": {"prompts_per_step": 12, "num_generations": 5, "microbatch_tokens": 100},
+            "sampling": {"max_prompt_length": 10, "max_completion_length": 6},
+            "engine": {"name": "native", "max_rows": 7},
+        }
+        return load_config([{**tiny_config, "max_steps": 20, "save_every": 3}, base, changes])
+
+    return make
+
+
+def test_a_step_is_counted_by_hand(config):
+    assert forecast(config(), SIZES)["step"] == {
+        "prompts": 12,
+        "generations": 5,
+        "completions": 60,  # 12 * 5
+        "updates": 8,  # 4 * 2
+        "completions_per_update": 15,  # 60 / 4
+        "microbatches_per_update": 3,  # 100 // (10 + 6) = 6 rows each, ceil(15 / 6)
+        "max_sampled_tokens": 360,  # 60 * 6
+        "max_tokens": 960,  # 60 * 16
+    }
+
+
+def test_a_sequence_longer_than_a_micro_batch_is_one_of_its_own(config):
+    few = config(batch={"microbatch_tokens": 5})
+    assert forecast(few, SIZES)["step"]["microbatches_per_update"] == 15
+
+
+def test_a_run_is_counted_by_hand(config):
+    found = forecast(config(eval_every=6), SIZES)["run"]
+    assert (found["steps"], found["updates"]) == (20, 160)  # 20 * 8
+    assert found["epochs"] == 4.0  # 20 * 12 / 60
+    assert found["evaluations"] == 5  # steps 6, 12, 18, before and after
+    assert found["warm_start_steps"] == 40
+
+
+def test_epochs_decide_the_steps(config):
+    # 60 examples / 12 a step = 5 steps an epoch
+    assert forecast(config(max_steps=None, num_epochs=1.5), SIZES)["run"]["steps"] == 8
+
+
+def test_memory_is_counted_by_hand(config):
+    assert forecast(config(), SIZES)["memory_bytes"] == {
+        "weights": 4000,
+        "gradients": 4000,
+        "optimizer": 8000,
+        "reference": 0,
+        "kv_cache": 14336,  # keys and values: 2 * 2 layers * 7 rows * 16 tokens * width 8 * 4 bytes
+        "activations": 107328,  # (6 rows * 16 tokens * (16 * 2 + 2) * 8 + 6 * 6 * 5 * 4) * 4 bytes
+        "total": 137664,
+    }
+
+
+def test_a_reference_takes_memory_and_disk(config):
+    with_kl = forecast(config(algorithm={"beta": 0.1}), SIZES)
+    assert with_kl["memory_bytes"]["reference"] == 4000
+    assert with_kl["disk_bytes"]["total"] == 8 * 12000 + 4000
+
+
+def test_disk_is_counted_by_hand(config):
+    # step 0, 3, 6, ..., 18 and 20: 8 checkpoints of weights and two moments, 3 * 1000 * 4 bytes
+    found = forecast(config(), SIZES)["disk_bytes"]
+    assert found == {"checkpoint": 12000, "checkpoints_kept": 8, "total": 96000}
+    assert forecast(config(save_every=0), SIZES)["disk_bytes"]["checkpoints_kept"] == 2  # first and last
+    assert forecast(config(keep_checkpoints=1), SIZES)["disk_bytes"]["checkpoints_kept"] == 3  # best, last
+
+
+def test_the_parameters_are_those_of_the_policy(tiny_config):
+    config = load_config([tiny_config])
+    # 12 characters of the sums (0-9, +, =) and end-of-text, V = 13; D = 32, context 16:
+    # embeddings (13 + 16) * 32, norms 3 * 64, attention 32*96+96 + 32*32+32, mlp 32*128+128 + 128*32+32
+    assert preflight(config)["policy"] == {"parameters": 928 + 192 + 4224 + 8352, "vocab_size": 13}
+
+
+def test_the_longest_prompt_is_looked_for_in_both_splits(tiny_config):
+    config = load_config([tiny_config])
+    data = Data.load(config)
+    policy = build_policy(config, data, torch.device("cpu"))
+    long = dataclasses.replace(data.plan.examples[0], prompt="1111+1=")
+    both = dataclasses.replace(data, plan=dataclasses.replace(data.plan, examples=[long]))
+    assert (sizes_of(policy, data).longest_prompt, sizes_of(policy, both).longest_prompt) == (4, 7)
+
+
+def test_a_checkpoint_takes_what_was_forecast(tiny_run):
+    expected = preflight(load_config([tiny_run / "config.yaml"]))["disk_bytes"]
+    root = RunDirectory(tiny_run).training_state
+    assert len(list(root.glob("step_00*"))) == expected["checkpoints_kept"]
+    weights = read_tensors(root / "step_000002" / "model" / "model.safetensors")
+    moments = read_tensors(root / "step_000002" / "optimizer.safetensors")
+    kept = [*weights.values(), *(t for name, t in moments.items() if not name.endswith(".step"))]
+    assert sum(tensor.nbytes for tensor in kept) == expected["checkpoint"]
+
+
+def test_the_cache_takes_what_was_forecast(config):
+    asked = config()
+    data = Data.load(asked)
+    policy = build_policy(asked, data, torch.device("cpu"))
+    sizes = sizes_of(policy, data)
+    cache = policy.module.new_cache(7, sizes.longest_prompt + 6)
+    assert forecast(asked, sizes)["memory_bytes"]["kv_cache"] == cache.keys.nbytes + cache.values.nbytes
+
+
+def test_activations_are_about_what_the_backward_pass_keeps():
+    layers, width, rows, prompt, completion, letters = 2, 64, 8, 16, 16, "0123456789abcdef"
+    policy = FromScratch(num_layers=layers, num_heads=2, width=width, context_length=32).build(
+        [letters], 0, torch.device("cpu")
+    )
+    length = prompt + completion
+    mask = torch.zeros(rows, length, dtype=torch.bool)
+    mask[:, prompt:] = True
+    batch = Batch(
+        token_ids=torch.ones(rows, length, dtype=torch.int64),
+        lengths=torch.full((rows,), length),
+        loss_mask=mask,
+        group=torch.zeros(rows, dtype=torch.int64),
+        truncated=torch.zeros(rows, dtype=torch.bool),
+        rewards=torch.zeros(rows, length),
+        sampling_logprobs=torch.zeros(rows, length),
+    )
+    weights = {p.untyped_storage().data_ptr() for p in policy.module.parameters()}
+    kept = {}  # by storage, the tensors held so that no address is used twice
+
+    def keep(tensor):
+        if (place := tensor.untyped_storage().data_ptr()) not in weights:
+            kept[place] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        policy.forward(batch)
+    measured = sum(t.untyped_storage().nbytes() for t in kept.values())
+    config = load_config(
+        [
+            {
+                "max_steps": 1,
+                "task": "echo",
+                "policy": "from_scratch",
+                "batch": {"prompts_per_step": 1, "num_generations": rows},
+                "sampling": {"max_prompt_length": prompt, "max_completion_length": completion},
+            }
+        ]
+    )
+    sizes = dataclasses.replace(
+        SIZES, longest_prompt=prompt, num_layers=layers, width=width, vocab_size=policy.tokenizer.vocab_size
+    )
+    assert forecast(config, sizes)["memory_bytes"]["activations"] == pytest.approx(measured, rel=0.15)
+
+
+def test_a_prompt_that_is_too_long_is_found_before_training(tiny_config):
+    with pytest.raises(DataError, match="has 4 tokens and 3 are allowed"):
+        preflight(load_config([tiny_config], ["sampling.max_prompt_length=3"]))
+
+
+def test_a_demonstration_that_is_too_long_is_found_before_training(tiny_config):
+    settings = ["policy.context_length=5", "sampling.max_completion_length=1"]
+    with pytest.raises(DataError, match=r"prompt and demonstration of .* have [67] tokens"):
+        preflight(load_config([tiny_config], settings))
+
+
+def test_a_verifier_that_breaks_on_the_tasks_own_solution_is_found_before_training(tiny_config, tmp_path):
+    (tmp_path / "broken.py").write_text("def score(text, answer):\n    raise KeyError('reward')\n")
+    with pytest.raises(VerifierError, match="KeyError: 'reward'"):
+        preflight(load_config([tiny_config], [f"verifier={tmp_path}/broken.py:score"]))
