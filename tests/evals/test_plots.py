@@ -1,6 +1,7 @@
 """Pictures are written, hold the data, and leave nothing behind."""
 
 import json
+import shutil
 
 import matplotlib
 import pytest
@@ -53,6 +54,12 @@ def test_the_picture_of_a_run_holds_its_numbers(run, figures):
     assert [t.get_text() for t in entropy.texts] == ["not recorded"]
     assert [t.get_text() for t in accuracy.get_legend().get_texts()] == ["sampled: 25.0% to 75.0%"]
     assert "echo" in figures[0].get_suptitle()
+
+
+def test_an_evaluation_with_settings_of_its_own_is_no_part_of_the_picture(run, figures):
+    shutil.copytree(run.evals / "echo", run.evals / "echo@num_samples=8")
+    plot_run(run)
+    assert len(figures[0].axes[1].containers) == 1
 
 
 def test_a_run_without_data_is_refused(tmp_path):

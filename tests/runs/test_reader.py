@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from datetime import datetime
@@ -73,6 +74,28 @@ def test_the_overview_names_task_algorithm_and_progress(run):
     assert (row["task"], row["algorithm"], row["step"], row["max_steps"], row["reward"]) == (
         "echo", "dr_grpo", 7, 50, 0.25,
     )  # fmt: skip
+
+
+def test_the_overview_has_the_moved_end_and_the_latest_accuracy(run):
+    run.config.write_text("max_steps: 50\n")
+    run.update_summary(max_steps=70, eval={"before": {"pass@1": 0.25}})
+    assert (reader.overview(run)["max_steps"], reader.overview(run)["accuracy"]) == (70, 0.25)
+    run.update_summary(eval={"before": {"pass@1": 0.25}, "after": {"pass@1": 0.75}})
+    assert reader.overview(run)["accuracy"] == 0.75
+
+
+def test_the_last_metrics_are_those_of_training_and_not_of_an_evaluation_after_it(run):
+    lines = ['{"step": 7, "completions/mean_length": 3.0}', '{"step": 7, "eval/echo/pass@1": 0.5}']
+    run.train_log.write_text("\n".join(lines) + "\n")
+    assert reader.last_metrics(run) == {"step": 7, "completions/mean_length": 3.0}
+
+
+def test_some_rollouts_of_the_last_step_are_spread_over_it(run):
+    rows = [{"step": step, "sample": sample} for step in (1, 2) for sample in range(6)]
+    run.rollouts_log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [(r["step"], r["sample"]) for r in reader.last_rollouts(run, 3)] == [(2, 0), (2, 2), (2, 4)]
+    assert len(reader.last_rollouts(run, 100)) == 6
+    assert reader.last_rollouts(run, 0) == []
 
 
 def test_evaluations_are_found_by_task_and_step(run):

@@ -106,6 +106,12 @@ def test_the_console_prints_one_plain_line_a_step_when_not_on_a_terminal():
     ]
 
 
+def test_the_console_leaves_the_accuracies_of_tags_to_the_log():
+    out = io.StringIO()
+    Console(stream=out).log(5, {"eval/echo/pass@1": 0.5, "eval/echo/tag/length=2/pass@1": 0.25})
+    assert out.getvalue() == "step    5  eval/echo/pass@1 0.500\n"
+
+
 def test_the_console_shows_other_metrics_when_its_columns_are_missing():
     out = io.StringIO()
     Console(stream=out).log(5, {"loss/sft": 1.23456})

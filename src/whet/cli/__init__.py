@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -19,12 +20,18 @@ _ORDER = ("train", "resume", "eval", "sample", "runs", "show", "tasks")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits. A person's mistake ends with its message and code 2, without a traceback."""
+    signal.signal(signal.SIGTERM, _terminated)
     warnings.simplefilter("ignore", SettingWarning)  # `whet train` shows them, where they can be mended
     try:
         _app()(arguments, prog_name="whet")
     except WhetError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    """Ends as after an exception, so that no process that was started is left behind."""
+    sys.exit(128 + number)
 
 
 def _app() -> typer.Typer:

@@ -81,7 +81,7 @@ def _headline(facts: Mapping[str, Any]) -> str:
 
     summary = facts["summary"]
     why = f" ({facts['why']})" if facts["why"] else ""
-    end = summary.get("max_steps", facts["max_steps"])
+    end = facts["max_steps"]
     words = [
         f"task {facts['task']}",
         f"algorithm {facts['algorithm']}",

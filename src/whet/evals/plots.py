@@ -47,7 +47,9 @@ def plot_run(run: Path | RunDirectory) -> Path:
     Accuracy has its 95% intervals. A panel without data says so. Raises `RunError` when nothing is logged.
     """
     run = run if isinstance(run, RunDirectory) else RunDirectory(run)
-    steps, evaluations = reader.metrics(run), reader.evaluations(run)
+    steps = reader.metrics(run)
+    # Evaluations with settings of their own (see `evals/checkpoint.py`) are other quantities.
+    evaluations = {name: found for name, found in reader.evaluations(run).items() if "@" not in name}
     if not steps and not evaluations:
         raise RunError(f"{run.path} has no logged step and no evaluation to draw")
     path = run.plots / "training.png"

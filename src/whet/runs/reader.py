@@ -58,7 +58,8 @@ def evaluations(run: RunDirectory) -> dict[str, dict[int, dict[str, Any]]]:
 def overview(run: RunDirectory) -> dict[str, Any]:
     """One row of a table of runs. Reads the end of the log only.
 
-    `accuracy` is the held-out pass@1 of the evaluation after the run, or of the one before while there is no other.
+    `max_steps` is where the run really ends, epochs and resumes counted in, once it has begun. `accuracy` is the
+    held-out pass@1 of the evaluation after the run, or of the one before while there is no other.
     """
     last = last_metrics(run)
     settings: dict[str, Any] = {}
@@ -77,7 +78,7 @@ def overview(run: RunDirectory) -> dict[str, Any]:
         "task": _name(settings.get("task")),
         "algorithm": _name(settings.get("algorithm")),
         "step": last.get("step"),
-        "max_steps": settings.get("max_steps"),
+        "max_steps": summary.get("max_steps", settings.get("max_steps")),
         "reward": last.get("reward/mean"),
         "accuracy": (evals.get("after") or evals.get("before") or {}).get("pass@1"),
     }
