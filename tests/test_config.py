@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from whet import registry, yaml_source
+from whet import yaml_source
 from whet.config import Config, dump_config, load_config, shipped_configs
-from whet.config_problems import describe
 from whet.errors import ConfigError, SettingWarning
 
 PLUGINS = """
@@ -493,21 +492,3 @@ def test_a_dumped_config_names_its_plugins_with_every_setting(load: Load) -> Non
     start = lines.index("policy:")
     assert lines[start : start + 3] == ["policy:", "  name: ./mine.py:MyPolicy", "  width: 8"]
     assert "verifier:" not in lines
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "expected"),
-    [
-        ("gsm8k", "tasks", {"path": "a path or null"}),
-        ("combine", "verifiers", {"parts": "a mapping from names, each to a section (verifier, weight)"}),
-    ],
-)
-def test_a_setting_is_described_in_words_that_a_person_uses(
-    name: str, kind: str, expected: dict[str, str]
-) -> None:
-    fields = registry.load(kind, name).model_fields
-    assert {setting: describe(fields[setting]) for setting in expected} == expected
-
-
-def test_a_list_of_plugins_names_those_that_there_are() -> None:
-    assert describe(Config.model_fields["probes"]).startswith("a list, each one of the probes (effective_")
