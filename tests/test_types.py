@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
+from typing import Any
 
 import pytest
 import torch
 
+from whet.errors import ConfigError
 from whet.types import Batch, Example, Rollout, RolloutGroup, SamplingParams, Score
 
 EXAMPLE = Example(id="1", prompt="2+2=", answer="4")
@@ -99,6 +102,27 @@ def test_only_untruncated_sampling_draws_from_the_full_distribution(
     changes: dict[str, float], expected: bool
 ) -> None:
     assert SamplingParams(**changes).is_full_distribution is expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"max_completion_length": 0},
+        {"temperature": -0.1},
+        {"temperature": math.nan},
+        {"top_p": 0.0},
+        {"top_p": 1.5},
+        {"top_k": -1},
+        {"min_p": 1.1},
+        {"stop": "ab"},
+        {"stop": ("a", "")},
+    ],
+    ids=str,
+)
+def test_sampling_that_cannot_be_is_refused_by_name(change: dict[str, Any]) -> None:
+    [(name, value)] = change.items()
+    with pytest.raises(ConfigError, match=rf"^{name} = {re.escape(repr(value))} cannot be sampled with"):
+        SamplingParams(**change)
 
 
 def batch() -> Batch:

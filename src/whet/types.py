@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from whet.errors import ConfigError
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -52,6 +54,21 @@ class SamplingParams:
     min_p: float = 0.0
     stop: tuple[str, ...] = ()
     """A completion ends once its text holds one of these; they are cut from the text, not from the tokens."""
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "max_completion_length": self.max_completion_length >= 1,
+            "temperature": 0 <= self.temperature < math.inf,
+            "top_p": 0 < self.top_p <= 1,
+            "top_k": self.top_k >= 0,
+            "min_p": 0 <= self.min_p <= 1,
+            "stop": not isinstance(self.stop, str) and all(self.stop),
+        }
+        if bad := [f"{name} = {getattr(self, name)!r}" for name, is_good in allowed.items() if not is_good]:
+            raise ConfigError(
+                f"{', '.join(bad)} cannot be sampled with; expected max_completion_length >= 1, temperature >= 0 "
+                "(0 is greedy), 0 < top_p <= 1, top_k >= 0 (0 is off), 0 <= min_p <= 1, and stop a tuple of texts"
+            )
 
     @property
     def is_full_distribution(self) -> bool:
