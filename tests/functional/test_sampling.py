@@ -14,7 +14,7 @@ LOGITS = torch.tensor([PROBS]).log()
 
 
 def support(**settings):
-    """Tokens that a fine comb of uniform numbers can draw, with their log-probabilities."""
+    """Tokens that a fine comb of uniform numbers draws, with the probabilities that they are given."""
     comb = torch.linspace(0, 1 - 2**-24, 4001)
     drawn = sample(LOGITS.expand(4001, -1), comb, SamplingParams(**settings))
     return {

@@ -45,7 +45,7 @@ def test_a_stop_string_inside_a_larger_token_counts():
 
 def test_a_stop_string_of_many_bytes_per_character_is_found():
     tokenizer = bpe_tokenizer(["abc"], 300)
-    assert ends_at("x終わりcd", ("終わり",), tokenizer) == 1 + 9  # 3 bytes each, no merges
+    assert ends_at("x" + "終わり" * 4 + "cd", ("終わり" * 4,), tokenizer) == 1 + 36  # 3 bytes each, no merges
 
 
 def test_the_text_is_cut_before_the_earliest_stop_string_and_the_tokens_are_not():

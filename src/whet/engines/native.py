@@ -88,7 +88,6 @@ class NativeEngine:
         self._policy = policy
         self._module: GPT = policy.module
         self._max_rows = max_rows
-        self._cache: KVCache | None = None
 
     @torch.inference_mode()
     def generate(
@@ -102,7 +101,7 @@ class NativeEngine:
         Raises `DataError` for a request whose prompt and longest completion exceed the context.
         """
         wishes = wishes_of(requests, self._policy, params)
-        cache = self._cache_for(wishes, params)
+        cache = self._new_cache(wishes, params)
         ending = Ending(self._policy.tokenizer, params.stop)
         queue, rows = deque(wishes), _Rows.new([], params.max_completion_length, self._device)
         while queue or len(rows):
@@ -142,17 +141,12 @@ class NativeEngine:
             version = self._policy.version
             yield completion(wishes[place], tokens[:count], logprobs[:count], ending, version)
 
-    def _cache_for(self, wishes: Sequence[Wish], params: SamplingParams) -> KVCache:
-        """The cache of earlier calls when it has room for the rows and tokens of this one."""
-        rows = min(self._max_rows, len(wishes))
-        length = max((len(w.prompt_ids) for w in wishes), default=0) + params.max_completion_length
-        if self._cache is not None:
-            if self._cache.rows >= rows and self._cache.length >= length:
-                return self._cache
-            rows, length = max(rows, self._cache.rows), max(length, self._cache.length)
-            self._cache = None  # let go of the memory first
-        self._cache = self._module.new_cache(rows, length)
-        return self._cache
+    def _new_cache(self, wishes: Sequence[Wish], params: SamplingParams) -> KVCache:
+        """Room for all that is ever in flight; the memory is free again when the call ends."""
+        longest = max((len(w.prompt_ids) for w in wishes), default=0)
+        return self._module.new_cache(
+            min(self._max_rows, len(wishes)), longest + params.max_completion_length
+        )
 
     @property
     def _device(self) -> torch.device:

@@ -45,9 +45,6 @@ def _truncated(logits: Tensor, params: SamplingParams) -> Tensor:
     if params.top_k:
         ordered[:, params.top_k :] = -torch.inf
     probs = ordered.softmax(-1)
-    keep = probs > 0
-    if params.top_p < 1:
-        keep &= probs.cumsum(-1) - probs < params.top_p  # the token that crosses the threshold stays
-    keep &= probs >= params.min_p * probs[:, :1]
-    keep[:, 0] = True
+    keep = probs.cumsum(-1) - probs < params.top_p  # the token that crosses the threshold stays
+    keep &= (probs > 0) & (probs >= params.min_p * probs[:, :1])
     return logits.masked_fill(~torch.zeros_like(keep).scatter(-1, order, keep), -torch.inf)

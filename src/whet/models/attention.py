@@ -29,16 +29,6 @@ class KVCache:
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
 
-    @property
-    def rows(self) -> int:
-        """Rows that it has."""
-        return self.keys.shape[1]
-
-    @property
-    def length(self) -> int:
-        """Tokens that fit into a row."""
-        return self.keys.shape[2]
-
     def move(self, source: Tensor, target: Tensor) -> None:
         """Copies rows `source` over rows `target`."""
         self.keys[:, target] = self.keys[:, source]
