@@ -78,6 +78,14 @@ def test_memory_is_counted_by_hand(config):
     }
 
 
+def test_the_cache_holds_what_is_in_flight_at_once(config):
+    # 60 completions of a step, against 20 problems x 4 of an evaluation; 2 * 2 * 16 * 8 * 4 bytes a row
+    wide = config(engine={"max_rows": 512})
+    assert forecast(wide, SIZES)["memory_bytes"]["kv_cache"] == 60 * 2048
+    many = config(engine={"max_rows": 512}, eval={"num_samples": 4})
+    assert forecast(many, SIZES)["memory_bytes"]["kv_cache"] == 80 * 2048
+
+
 def test_a_reference_takes_memory_and_disk(config):
     with_kl = forecast(config(algorithm={"beta": 0.1}), SIZES)
     assert with_kl["memory_bytes"]["reference"] == 4000

@@ -10,6 +10,7 @@ import torch
 
 from whet.config import Config
 from whet.errors import VerifierError
+from whet.evals.evaluate import CHUNK
 from whet.interfaces import Policy
 from whet.rollouts.score import score_text
 from whet.training.job import Data, Horizon, build_policy
@@ -131,9 +132,11 @@ def _memory(config: Config, sizes: Sizes) -> dict[str, int]:
 
 
 def _kv_cache(config: Config, sizes: Sizes) -> int:
-    """Keys and values of every row that the engine holds, at full length."""
+    """Keys and values of the rows in flight, at full length: those of a step, or of a chunk of an evaluation."""
     completions = config.batch.prompts_per_step * config.batch.num_generations
-    rows = int(getattr(config.engine, "max_rows", completions))
+    evaluated = min(CHUNK, sizes.num_test) * config.eval.num_samples
+    rows = max(completions, evaluated)
+    rows = min(rows, int(getattr(config.engine, "max_rows", rows)))
     length = sizes.longest_prompt + config.sampling.max_completion_length
     return 2 * sizes.num_layers * rows * length * sizes.width * WEIGHT_BYTES
 
