@@ -65,6 +65,15 @@ def test_top_k_leaves_the_k_likeliest_renormalised():
     assert support(top_k=2) == {1: 0.4 / 0.65, 4: 0.25 / 0.65}
 
 
+def test_top_k_never_leaves_more_than_k_whatever_the_rounding():
+    # In about half of these rows the five probabilities sum to a little less than 1 in float32.
+    logits = torch.randn(2000, 50, generator=torch.Generator().manual_seed(2))
+    likeliest = logits.topk(5).indices
+    for number in (0.0, 0.3, 0.6, 0.9, 1 - 2**-24):
+        tokens, _ = sample(logits, torch.full((2000,), number), SamplingParams(top_k=5))
+        assert (tokens[:, None] == likeliest).any(-1).all()
+
+
 def test_top_p_leaves_the_fewest_tokens_that_reach_the_share():
     # 0.4 < 0.6 <= 0.4 + 0.25
     assert support(top_p=0.6) == {1: 0.4 / 0.65, 4: 0.25 / 0.65}
