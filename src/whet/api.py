@@ -148,6 +148,8 @@ class LoadedPolicy:
         """
         from whet.seeding import key
 
+        if num_samples < 1:
+            raise ConfigError(f"num_samples is {num_samples}; expected at least 1")
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
         requests = [
             Request(
