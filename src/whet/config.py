@@ -67,6 +67,9 @@ class WarmStartConfig(Settings):
     """Supervised steps on demonstrations before step 1: RL sharpens what is latent."""
 
     steps: int = Field(ge=1)
+    """At most this many."""
+    target_nll: float | None = Field(default=None, gt=0.0)
+    """Ends the stage once the mean loss of ten steps is this low; seeds differ in when that is."""
     batch_size: int = Field(default=64, ge=1)
     """Demonstrations per step."""
     microbatch_tokens: int = Field(default=16384, ge=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import signal
 import sys
@@ -20,6 +21,9 @@ _ORDER = ("train", "resume", "eval", "sample", "runs", "show", "tasks")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits. A person's mistake ends with its message and code 2, without a traceback."""
+    # Threads that wait asleep cost nothing on a quiet machine. Awake, they made two threads four times slower than one
+    # as soon as another program wanted a core. It is read when torch is loaded, which no command has done yet.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _terminated)
     warnings.simplefilter("ignore", SettingWarning)  # `whet train` shows them, where they can be mended
     try:

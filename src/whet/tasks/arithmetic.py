@@ -27,6 +27,9 @@ class Arithmetic(GeneratedTask):
     max_operand: int = Field(default=99, ge=0, le=10**15)
     signs: bool = False
     """Operands and differences may be negative; without it the larger operand of a difference comes first."""
+    show_work: bool = False
+    """Demonstrations first write what each column adds up to, carry included, units first: `12 12 122` for 37+85.
+    Sums without signs only. The answer is still the last number."""
     prompt_format: str = "{a}{op}{b}="
 
     @field_validator("prompt_format")
@@ -40,6 +43,8 @@ class Arithmetic(GeneratedTask):
     def _range(self) -> Arithmetic:
         if self.min_operand > self.max_operand or ("/" in self.operations and self.max_operand == 0):
             raise ValueError("expected min_operand <= max_operand, and a max_operand above 0 for division")
+        if self.show_work and (self.operations != ("+",) or self.signs):
+            raise ValueError("show_work is for sums without signs: set operations: ['+'] and signs: false")
         return self
 
     def problem(self, draw: Draw) -> Problem:
@@ -55,7 +60,7 @@ class Arithmetic(GeneratedTask):
         return Problem(
             prompt=self.prompt_format.replace("{a}", str(a)).replace("{op}", op).replace("{b}", str(b)),
             answer=str(result),
-            demonstration=str(result),
+            demonstration=f"{_columns(a, b)} {result}" if self.show_work else str(result),
             tags={"operation": _NAMES[op], "difficulty": f"{len(str(max(abs(a), abs(b))))}-digit"},
             identity=f"{first}{op}{second}",
         )
@@ -67,6 +72,16 @@ class Arithmetic(GeneratedTask):
     def _operand(self, draw: Draw, at_least: int = 0) -> int:
         value = draw.integer(max(self.min_operand, at_least), self.max_operand)
         return -value if self.signs and draw.integer(0, 1) else value
+
+
+def _columns(a: int, b: int) -> str:
+    """What the columns of a + b add up to, units first, each with the carry of the one before."""
+    sums: list[int] = []
+    while a or b or not sums:
+        carry = sums[-1] // 10 if sums else 0
+        sums.append(a % 10 + b % 10 + carry)
+        a, b = a // 10, b // 10
+    return " ".join(map(str, sums))
 
 
 _VERIFIER = Numeric(name="numeric")

@@ -155,7 +155,10 @@ def _evaluate(job: Job, when: str, step: int) -> None:
     result = evaluate_at(job, step)
     log_evaluation(job, step, result)
     evals = {**job.run.summary().get("eval", {}), when: _in_short(result)}
-    job.run.update_summary(eval=evals, eval_task=job.data.plan.name, eval_split=job.data.plan.config.split)
+    plan = job.data.plan
+    job.run.update_summary(
+        eval=evals, eval_task=plan.name, eval_split=plan.config.split, best_step=job.state.best_step
+    )
 
 
 def _in_short(result: EvalResult) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable, Sequence
+from statistics import fmean
 
 import torch
 
@@ -17,6 +20,9 @@ from whet.training.objectives import Imitation
 from whet.training.optimizer import Optimizer, learning_rate
 from whet.training.update import Learner
 from whet.types import Batch, Example, Rollout, RolloutGroup, Score
+
+AVERAGED_STEPS = 10
+"""Steps whose mean loss is held against `target_nll`."""
 
 
 def warm_start(
@@ -36,6 +42,7 @@ def warm_start(
     prompts = PromptSampler([r.example for r in taught], seed)
     device = next(policy.module.parameters()).device
     learner = Learner(policy, Optimizer(policy.module, config.optimizer), config.microbatch_tokens, World())
+    recent: deque[float] = deque(maxlen=AVERAGED_STEPS)
     for step in range(1, config.steps + 1):
         if should_stop():
             raise Interrupted
@@ -43,6 +50,13 @@ def warm_start(
         batch = _batch(rollouts, device)
         metrics = learner.update(Imitation(), batch, learning_rate(step, config.optimizer, config.steps))
         report(step, metrics)
+        recent.append(metrics.values().get("loss/nll", math.inf))
+        if (
+            config.target_nll is not None
+            and len(recent) == AVERAGED_STEPS
+            and fmean(recent) <= config.target_nll
+        ):
+            break
 
 
 def demonstrations(policy: Policy, examples: Sequence[Example]) -> list[Rollout]:
