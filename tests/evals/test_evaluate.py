@@ -121,6 +121,16 @@ def test_an_interrupted_evaluation_goes_on_to_the_same_result(
     assert [r.place for r in again.records] == [r.place for r in whole.records]
 
 
+@pytest.mark.parametrize("kept", range(1, 8))
+def test_records_are_whole_after_a_crash_while_they_were_written(policy, engine, plan, tmp_path, kept):
+    whole = evaluate_into(tmp_path, policy, engine, plan)
+    file = tmp_path / "records.jsonl"
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:kept]))
+    again = evaluate_into(tmp_path, policy, engine, plan)
+    assert again.metrics == whole.metrics == metrics_of(records.read(file))
+    assert sorted(r.place for r in records.read(file)) == sorted(r.place for r in whole.records)
+
+
 def test_records_of_other_weights_or_settings_are_not_mixed_in(policy, engine, plan, tmp_path):
     done = evaluate(policy, engine, plan).records
     with pytest.raises(StaleRecords, match="other weights"):

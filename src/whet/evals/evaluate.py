@@ -110,15 +110,15 @@ def evaluate(
     for params, items in _chunks(plan):
         settings = settings_of(params, plan.seed)
         places = [(e.id, sample, params.temperature == 0) for e, keys in items for sample in range(len(keys))]
-        if all(place in known for place in places):
-            old = [known[place] for place in places]
-            _check_same(old, weights, settings)
+        old = [known[place] for place in places if place in known]
+        _check_same(old, weights, settings)
+        if len(old) == len(places):
             records += rescore(old, plan.task, [example for example, _ in items]).records
             continue
         groups = collect(engine, policy.tokenizer, items, plan.task, params, should_stop)
         new = [record_of(r, i, settings, weights) for g in groups for i, r in enumerate(g.rollouts)]
         new = _with_entropy(new, groups, policy, plan) if params.temperature else new
-        sink(new)
+        sink([record for record in new if record.place not in known])
         records += new
     metrics = metrics_of(records, threshold=plan.threshold)
     return EvalResult(records=tuple(records), metrics=metrics, overlap=plan.overlap)
