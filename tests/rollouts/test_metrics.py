@@ -138,6 +138,15 @@ def test_what_is_not_finite_is_left_out_and_a_count_of_zero_leaves_no_trace() ->
     assert metrics.values() == {}
 
 
+def test_what_is_not_finite_hides_nothing_that_is() -> None:
+    metrics = Metrics()
+    for value in (1.0, math.nan, 3.0, math.inf):
+        metrics.add("x", value)
+        metrics.maximum("top", value)
+    assert metrics.values() == {"x": 2.0, "top": 3.0}  # (1 + 3) / 2
+    json.dumps(metrics.state_dict(), allow_nan=False)  # a checkpoint inside the step can hold it
+
+
 def test_state_survives_json_bit_for_bit() -> None:
     metrics = Metrics()
     metrics.add("x", 0.1 + 0.2, 3)

@@ -13,11 +13,12 @@ import pytest
 import torch
 
 import tiny
-from whet.errors import ConfigError, DataError, RunError, TrainingError, VerifierError
+from whet.errors import ConfigError, DataError, Interrupted, RunError, TrainingError, VerifierError
 from whet.runs import checkpoint, reader
 from whet.runs.directory import RunDirectory, list_runs
 from whet.training import launch, rl, state
 from whet.training import objectives as objectives_module
+from whet.training.optimizer import Optimizer
 
 ROWS = {"name": "tiny:Rows"}
 
@@ -118,6 +119,20 @@ def test_an_error_between_sampling_and_learning_leaves_no_half_step(
     assert tiny.outcome(run) == whole
 
 
+def no_number(text: str, answer: str) -> float:
+    return math.nan
+
+
+def test_an_evaluation_in_which_every_reward_failed_chooses_no_best_step(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(tiny, "no_number", no_number, raising=False)
+    broken = ROWS | {"verifier": "tiny:no_number"}
+    run = start(tmp_path, {"eval": {"at_start": True, "task": broken}})
+    assert run.summary()["state"] == "finished"
+    assert run.summary()["best_step"] is None
+
+
 # --- numbers ---
 
 
@@ -144,6 +159,25 @@ def test_five_skipped_updates_in_a_row_end_the_run_and_move_nothing(tmp_path: Pa
     assert weights(run, "0") == weights(run, "5")
     launch.resume(run)
     assert [line.get("optim/skipped", 0) for line in reader.metrics(run)] == [1.0] * 5 + [0] * 3
+
+
+def test_a_run_that_is_stopped_after_a_skipped_update_is_saved(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(tiny, "letters_right", always_a_signal)
+    real, calls = objectives_module.loss_terms, [0]
+
+    def nan_first(*arguments: Any) -> dict[str, torch.Tensor]:
+        calls[0] += 1
+        return {name: term * (math.nan if calls[0] == 1 else 1.0) for name, term in real(*arguments).items()}
+
+    monkeypatch.setattr(objectives_module, "loss_terms", nan_first)
+    monkeypatch.setattr(rl.Job, "raise_if_stopped", interrupt)
+    run = start(tmp_path, {"algorithm": {"name": "dr_grpo", "num_iterations": 2}})
+    assert run.summary()["state"] == "stopped"
+    assert run.checkpoint().name == "step_000001_update_000001"
+
+
+def interrupt(job: Any) -> None:
+    raise Interrupted
 
 
 def test_four_skipped_updates_in_a_row_are_forgiven(tmp_path: Path, monkeypatch: Any) -> None:
@@ -389,4 +423,28 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path, monkeypatch: A
     monkeypatch.setattr(tiny, "letters_right", twice)
     with pytest.raises(KeyboardInterrupt):
         start(tmp_path)
-    assert list_runs(tmp_path)[0].summary()["why"] == "KeyboardInterrupt: "
+    summary = list_runs(tmp_path)[0].summary()
+    assert (summary["state"], summary["why"]) == ("stopped", "KeyboardInterrupt")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_end_at_once_inside_an_update_saves_nothing_of_it(
+    tmp_path: Path, monkeypatch: Any, error: type[BaseException]
+) -> None:
+    whole = tiny.outcome(start(tmp_path / "whole"))
+    real, calls = Optimizer.step, [0]
+
+    def ends_in_step_2(optimizer: Optimizer, rate: float) -> None:
+        real(optimizer, rate)
+        calls[0] += 1
+        if calls[0] == 2:
+            raise error
+
+    with monkeypatch.context() as killed:
+        killed.setattr(Optimizer, "step", ends_in_step_2)
+        with pytest.raises(error):
+            start(tmp_path / "run")
+    (run,) = list_runs(tmp_path / "run")
+    assert reader.state(run) == "stopped"
+    launch.resume(run)
+    assert tiny.outcome(run) == whole

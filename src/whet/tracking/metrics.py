@@ -16,8 +16,8 @@ class Metrics:
         self._maxima: dict[str, float] = {}
 
     def add(self, name: str, total: float, count: float = 1.0) -> None:
-        """Adds `total` over `count` things; a count of 0 leaves no trace."""
-        if count:
+        """Adds `total` over `count` things; a count of 0 leaves no trace, nor does a total that is not finite."""
+        if count and math.isfinite(total):
             old_total, old_count = self._sums.get(name, (0.0, 0.0))
             self._sums[name] = (old_total + total, old_count + count)
 
@@ -26,8 +26,9 @@ class Metrics:
         self._totals[name] = self._totals.get(name, 0.0) + times
 
     def maximum(self, name: str, value: float) -> None:
-        """Keeps the largest value."""
-        self._maxima[name] = max(value, self._maxima.get(name, -math.inf))
+        """Keeps the largest finite value."""
+        if math.isfinite(value):
+            self._maxima[name] = max(value, self._maxima.get(name, value))
 
     def merge(self, other: Metrics) -> None:
         """Takes in another collection."""
@@ -39,9 +40,9 @@ class Metrics:
             self.maximum(name, value)
 
     def values(self) -> dict[str, float]:
-        """The mean or maximum of every name; what is not finite is left out."""
+        """The mean, total or maximum of every name."""
         means = {name: total / count for name, (total, count) in self._sums.items()}
-        return {k: v for k, v in sorted((means | self._totals | self._maxima).items()) if math.isfinite(v)}
+        return dict(sorted((means | self._totals | self._maxima).items()))
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-ready state; floats survive JSON bit for bit."""

@@ -69,9 +69,9 @@ def log_evaluation(job: Job, step: int, result: EvalResult) -> None:
 
 def _eval_metrics(job: Job, step: int, result: EvalResult) -> dict[str, float]:
     task = job.data.plan.name
-    value = result.metrics["pass@1"].mean if "pass@1" in result.metrics else -math.inf
-    if job.state.best_value is None or value > job.state.best_value:
-        job.state.best_step, job.state.best_value = step, value
+    found, best = result.metrics.get("pass@1"), job.state.best_value
+    if found is not None and (best is None or found.mean > best):
+        job.state.best_step, job.state.best_value = step, found.mean
     return {f"eval/{task}/{name}": value for name, value in scalars(result.metrics).items()}
 
 

@@ -173,7 +173,7 @@ def _in_short(result: EvalResult) -> dict[str, Any]:
 
 @contextmanager
 def _outcome(job: Job) -> Iterator[None]:
-    """Whatever ends the run is written into it, and what has been learned is saved first."""
+    """Whatever ends the run is written into it, and what has been learned is saved first, unless it ends at once."""
     run = job.run
     run.update_summary(state="running", why="", seed=job.config.seed, max_steps=job.horizon.max_steps)
     try:
@@ -181,6 +181,10 @@ def _outcome(job: Job) -> Iterator[None]:
         plot_run(run)
     except Interrupted:
         _leave(job, "stopped", signal.Signals(job.stop.number).name if job.stop.number else "stop")
+    except (KeyboardInterrupt, SystemExit) as error:
+        # At once, perhaps halfway through an update: what is in memory may be of no step. The last checkpoint is.
+        run.set_state("stopped", type(error).__name__)
+        raise
     except BaseException as error:
         _leave(job, "failed", f"{type(error).__name__}: {error}")
         raise
