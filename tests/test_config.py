@@ -10,7 +10,7 @@ import pytest
 
 from whet import yaml_source
 from whet.config import Config, dump_config, load_config, shipped_configs
-from whet.errors import ConfigError, SettingWarning
+from whet.errors import ConfigError
 
 PLUGINS = """
 from typing import ClassVar
@@ -303,6 +303,15 @@ def test_a_file_that_is_not_text_is_named(load: Load, tmp_path: Path) -> None:
         ("save_every: -1", "save_every: expected an integer >= 0, found -1 (more0.yaml, line 1)"),
         ("max_steps: 0", "max_steps: expected an integer >= 1 or null, found 0 (more0.yaml, line 1)"),
         ("log_completions: 7", "log_completions: expected true or false, found 7 (more0.yaml, line 1)"),
+        (
+            "optimizer: {betas: [0.9, 1.0]}",
+            "optimizer.betas: expected two numbers >= 0 and < 1, found [0.9, 1.0] (more0.yaml, line 1)",
+        ),
+        (
+            "sampling: {stop: ['']}",
+            "sampling.stop: expected texts of one character or more: an empty one would end every completion "
+            "(more0.yaml, line 1)",
+        ),
         ("sampling: {stop: [a, 3]}", "sampling.stop.1: expected text, found 3 (more0.yaml, line 1)"),
         (
             "optimizer: {schedule: linea}",
@@ -414,63 +423,6 @@ def test_a_file_of_ones_own_wins_over_a_shipped_config(load: Load, monkeypatch: 
 @pytest.mark.parametrize("name", shipped_configs())
 def test_every_shipped_config_is_valid(name: str) -> None:
     assert load_config([name]).max_steps
-
-
-# --- settings that contradict each other, or do nothing ---
-
-
-@pytest.mark.parametrize(
-    ("override", "expected"),
-    [
-        ("max_steps=null", "max_steps and num_epochs are both missing: say how long to train"),
-        ("algorithm.num_minibatches=33", "algorithm.num_minibatches is 33, but a step has 32 groups"),
-        (
-            "batch.num_generations=1",
-            "batch.num_generations is 1, but the baseline of ./mine.py:Grouped compares",
-        ),
-        ("trackers=[jsonl, tensorbord]", "trackers: there is no 'tensorbord'; there are: "),
-    ],
-)
-def test_a_contradiction_names_the_fix(load: Load, override: str, expected: str) -> None:
-    found = problems(load, overrides=(override,))
-    assert len(found) == 1
-    assert found[0].startswith(expected)
-
-
-def test_contradictions_are_listed_at_once(load: Load) -> None:
-    overrides = ("max_steps=null", "algorithm.num_minibatches=33", "batch.num_generations=1")
-    assert len(problems(load, overrides=overrides)) == 3
-
-
-def test_a_group_of_one_is_fine_without_a_group_baseline(load: Load) -> None:
-    config = load(overrides=("algorithm=./mine.py:Alone", "batch.num_generations=1"))
-    assert config.batch.num_generations == 1
-
-
-@pytest.mark.parametrize(
-    ("overrides", "expected"),
-    [
-        (("algorithm.kl_estimator=k1",), "algorithm.kl_estimator has no effect while algorithm.beta is 0"),
-        (("algorithm.kl_in=reward",), "algorithm.kl_in has no effect while algorithm.beta is 0"),
-        (
-            ("optimizer.warmup_steps=5",),
-            "optimizer.learning_rate is never reached: warmup_steps 5 >= max_steps 5",
-        ),
-        (
-            ("optimizer.schedule_steps=5",),
-            "optimizer.schedule_steps has no effect while optimizer.schedule is constant",
-        ),
-    ],
-)
-def test_a_setting_without_effect_is_a_warning(load: Load, overrides: tuple[str, ...], expected: str) -> None:
-    with pytest.warns(SettingWarning, match=expected):
-        load(overrides=overrides)
-
-
-def test_settings_with_an_effect_give_no_warning(load: Load, recwarn: pytest.WarningsRecorder) -> None:
-    load(overrides=("algorithm.beta=0.1", "algorithm.kl_estimator=k1", "optimizer.warmup_steps=4"))
-    load("optimizer: {schedule: linear, schedule_steps: 9}")
-    assert [w.message for w in recwarn if issubclass(w.category, SettingWarning)] == []
 
 
 # --- the resolved config ---

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from whet import registry, yaml_source
 from whet.config_problems import explain
@@ -41,6 +41,15 @@ class SamplingConfig(Settings):
     stop: tuple[str, ...] = ()
     """A completion ends once its text holds one of these."""
 
+    @field_validator("stop")
+    @classmethod
+    def _not_empty(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(value):
+            raise ValueError(
+                "expected texts of one character or more: an empty one would end every completion"
+            )
+        return value
+
     def params(self) -> SamplingParams:
         """For the engine."""
         return SamplingParams(
@@ -61,6 +70,13 @@ class OptimizerConfig(Settings):
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     schedule_steps: int | None = Field(default=None, ge=1)
     """Steps until the schedule ends; default: the run's original max_steps. Beyond it the final rate holds."""
+
+    @field_validator("betas")
+    @classmethod
+    def _decays(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in value):
+            raise ValueError(f"expected two numbers >= 0 and < 1, found {list(value)}")
+        return value
 
 
 class WarmStartConfig(Settings):
@@ -243,6 +259,11 @@ def _contradictions(config: Config) -> Iterator[str]:
             f"completions of a group and needs at least {algorithm.min_group_size}: raise it, or choose an algorithm "
             "without a group baseline, such as reinforce"
         )
+    for task in filter(None, (config.task, config.eval.task)):
+        try:
+            task.verifier or task.default_verifier()
+        except ConfigError as error:
+            yield str(error)
     known = registry.function("whet.tracking.open:names")()
     for name in config.trackers:
         if name not in known and ":" not in name:
@@ -252,9 +273,16 @@ def _contradictions(config: Config) -> Iterator[str]:
 def _without_effect(config: Config) -> Iterator[str]:
     """Settings that were changed and do nothing."""
     algorithm, optimizer, steps = config.algorithm, config.optimizer, config.max_steps
+    changed = {
+        n for n, field in type(algorithm).model_fields.items() if getattr(algorithm, n) != field.default
+    }
     for name in ("kl_estimator", "kl_in"):
-        if algorithm.beta == 0 and getattr(algorithm, name) != type(algorithm).model_fields[name].default:
+        if name in changed and algorithm.beta == 0:
             yield f"algorithm.{name} has no effect while algorithm.beta is 0"
+    if "kl_estimator" in changed and algorithm.beta > 0 and algorithm.kl_in == "reward":
+        yield "algorithm.kl_estimator has no effect while algorithm.kl_in is reward: there the estimator is k1"
+    if (config.stop.when or "").lstrip().startswith("eval/") and config.eval_every == 0:
+        yield f"stop.when: {config.stop.when} has no effect while eval_every is 0: it is looked at after each step"
     if steps is not None and optimizer.warmup_steps >= steps:
         yield f"optimizer.learning_rate is never reached: warmup_steps {optimizer.warmup_steps} >= max_steps {steps}"
     if optimizer.schedule == "constant" and optimizer.schedule_steps is not None:
