@@ -28,6 +28,14 @@ def test_runs_of_one_second_get_numbers(tmp_path):
     assert made == ["run_2031-05-06_12-00-00", "run_2031-05-06_12-00-00-2", "run_2031-05-06_12-00-00-3"]
 
 
+def test_a_root_that_cannot_hold_runs_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        RunError, match=r"file/run_.* cannot be made: Not a directory.* runs_root or WHET_RUNS"
+    ):
+        RunDirectory.create(tmp_path / "file")
+
+
 def test_runs_are_listed_by_time_then_number(tmp_path):
     for _ in range(11):
         RunDirectory.create(tmp_path, NOON)

@@ -42,6 +42,10 @@ class RunDirectory:
                 path.mkdir(parents=True)
             except FileExistsError:
                 number += 1
+            except OSError as error:
+                raise RunError(
+                    f"{path} cannot be made: {error.strerror}. Name another place in runs_root or WHET_RUNS"
+                ) from error
             else:
                 run = cls(path)
                 run.set_state("running")

@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 
 from whet import registry
-from whet.errors import RunError
+from whet.errors import ConfigError, RunError
 from whet.interfaces import Policy
 from whet.runs.files import read_json
 
@@ -30,7 +30,13 @@ def set_threads(count: int | None) -> None:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of this name; `auto` takes an accelerator when there is one."""
+    """The device of this name, or a `ConfigError`; `auto` takes an accelerator when there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ConfigError(
+            f"device: expected auto, cpu or the name of an accelerator of this machine, found {name!r} ({reason})"
+        ) from error
