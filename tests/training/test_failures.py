@@ -16,7 +16,7 @@ import tiny
 from whet.errors import ConfigError, DataError, Interrupted, RunError, TrainingError, VerifierError
 from whet.runs import checkpoint, reader
 from whet.runs.directory import RunDirectory, list_runs
-from whet.training import launch, rl, state
+from whet.training import launch, rl, saving, state
 from whet.training import objectives as objectives_module
 from whet.training.optimizer import Optimizer
 
@@ -334,6 +334,20 @@ def test_a_run_in_use_is_not_touched(tmp_path: Path) -> None:
     with run.lock(), pytest.raises(RunError, match=f"in use by process {os.getpid()}"):
         launch.resume(run, additional_steps=1)
     assert before == {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def test_both_logs_are_on_the_disk_before_a_checkpoint_promises_their_length(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    real, done = checkpoint.save, list[str]()
+    monkeypatch.setattr(saving, "sync", lambda path: done.append(path.name))
+    monkeypatch.setattr(checkpoint, "save", lambda *args: (done.append("checkpoint"), real(*args))[1])
+    start(tmp_path, {"max_steps": 1, "save_every": 1})
+    assert done[1:4] == [
+        "train_log.jsonl",
+        "rollouts.jsonl",
+        "checkpoint",
+    ]  # the first is step 0, without logs
 
 
 def test_a_disk_that_fills_up_while_saving_leaves_the_checkpoint_before_it(

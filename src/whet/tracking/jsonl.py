@@ -68,10 +68,6 @@ class JsonlLog:
             return
         os.ftruncate(self._descriptor, size_bytes)
 
-    def sync(self) -> None:
-        """Waits until every line is on the disk; do this before its length goes into a checkpoint."""
-        os.fsync(self._descriptor)
-
     def close(self) -> None:
         """Lets go of the file."""
         os.close(self._descriptor)

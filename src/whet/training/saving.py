@@ -8,6 +8,7 @@ from pathlib import Path
 
 from whet.config import dump_config
 from whet.runs import checkpoint, environment
+from whet.runs.files import sync
 from whet.training import state as states
 from whet.training.job import Job
 
@@ -15,9 +16,10 @@ from whet.training.job import Job
 def save(job: Job) -> Path:
     """Writes the state as it is: between two steps, or inside one after some of its updates."""
     state, run = job.state, job.run
-    if job.rollouts_log is not None:
-        job.rollouts_log.sync()
-    sizes = {name: path.stat().st_size for name, path in job.logs.items() if path.exists()}
+    logs = {name: path for name, path in job.logs.items() if path.exists()}
+    for path in logs.values():
+        sync(path)  # before its length is promised
+    sizes = {name: path.stat().st_size for name, path in logs.items()}
     now = dataclasses.replace(state, log_sizes=sizes, seconds=job.seconds)
     step, update = (state.step, 0) if state.batch is None else (state.step + 1, max(state.update, 1))
     about = {
