@@ -1,5 +1,6 @@
 """A run that was stopped, anywhere and in any way, and resumed, is the run that was never stopped: bit for bit."""
 
+import json
 import os
 import signal
 from collections.abc import Callable
@@ -195,6 +196,22 @@ def test_going_back_gives_up_the_checkpoints_after_that_step(tmp_path: Path) -> 
     names = sorted(p.name for p in run.training_state.iterdir() if not p.is_symlink())
     assert names == ["step_000000", "step_000001", "step_000002"]
     assert [line["step"] for line in reader.metrics(run)] == [1, 2]
+
+
+def test_a_run_that_went_back_and_ended_early_has_no_evaluation_of_later_steps(tmp_path: Path) -> None:
+    run = start(tmp_path, {"max_steps": 3, "save_every": 1, "eval_every": 1})
+    kept = {s: run.evaluation("echo", s) / "records.jsonl" for s in (1, 2, 3)}
+    first = {step: path.read_bytes() for step, path in kept.items()}
+    launch.resume(run, from_step="1", additional_steps=1)
+    assert {step: path.read_bytes() for step, path in kept.items() if path.exists()} == {
+        step: first[step] for step in (1, 2)
+    }
+
+
+def test_a_resumed_run_knows_that_the_last_evaluation_was_the_best(tmp_path: Path) -> None:
+    run = start(tmp_path, {"max_steps": 2, "eval": {"at_end": True}})
+    assert run.summary()["best_step"] == 2
+    assert json.loads((run.checkpoint() / "state.json").read_bytes())["best_step"] == 2
 
 
 def test_the_reference_is_made_once_and_stays_the_policy_of_step_0(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -104,6 +105,13 @@ class RunDirectory:
     def evaluation(self, task: str, step: int) -> Path:
         """Where the evaluation of one checkpoint on one task lies."""
         return self.evals / task / checkpoint.name(step)
+
+    def discard_evaluations_after(self, step: int) -> None:
+        """Removes the evaluations of later steps, whose checkpoints a run gave up when it went back."""
+        for path in self.evals.glob("*/step_*"):
+            number = path.name.split("_")[1]
+            if number.isdecimal() and int(number) > step:
+                shutil.rmtree(path)
 
     def checkpoint(self, spec: int | str = "latest") -> Path:
         """A verified checkpoint by `latest`, `final`, `best`, step or name; see `checkpoint.find`."""

@@ -123,8 +123,11 @@ def _to_the_end(job: Job) -> None:
         job.state.is_measured = True
     why = learn(job)
     checkpoint.mark_final(run.training_state, save(job))
+    run.discard_evaluations_after(job.state.step)
     if config.eval.at_end:
         _evaluate(job, "after", job.state.step)
+        if job.state.best_step == job.state.step:
+            save(job)  # or a resumed run would not know its best
     run.update_summary(wall_s=round(job.seconds, 3), seed=config.seed, state="finished", why=why)
 
 
