@@ -12,6 +12,7 @@ from whet.evals.store import evaluate_into
 from whet.runs import checkpoint
 from whet.training.job import Job
 from whet.training.saving import save
+from whet.training.timing import peak_memory_gb
 
 MAX_SKIPPED_IN_ROW = 5
 """Updates in a row whose loss or gradient was not finite; then the run ends."""
@@ -36,6 +37,7 @@ def finish_step(job: Job) -> None:
     state, config = job.state, job.config
     step = state.step + 1
     metrics = state.metrics.values() | job.timer.metrics(state.metrics.values())
+    metrics["perf/memory_gb"] = peak_memory_gb(job.device)
     if config.eval_every and step % config.eval_every == 0:
         metrics |= _eval_metrics(job, step, evaluate_at(job, step))
     _look_for_the_end(job, metrics)

@@ -1,10 +1,14 @@
-"""Where a step's wall time goes."""
+"""Where a step's wall time goes, and how much memory the run has taken."""
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+
+import torch
 
 
 class Timer:
@@ -30,3 +34,11 @@ class Timer:
         if "completions/tokens" in of and step:
             timed["perf/tokens_per_s"] = of["completions/tokens"] / step
         return timed
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """The most memory held at once so far, in units of 10^9 bytes: of the accelerator, or of this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
