@@ -153,3 +153,13 @@ def test_the_state_of_another_model_is_refused_by_name() -> None:
     tensors["other.step"] = tensors.pop("gain.step")
     with pytest.raises(RunError, match=r"another model: gain\.step, other\.step"):
         optimizer_of(Net()).load_state_tensors(tensors)
+
+
+def test_a_loaded_state_lies_where_its_parameters_are() -> None:
+    net = Net()
+    optimizer = optimizer_of(net)
+    step(net, optimizer, (1.0, 1.0, 1.0))
+    tensors = optimizer.state_tensors()
+    elsewhere = optimizer_of(Net().to("meta"))  # any device that is not the CPU
+    elsewhere.load_state_tensors(tensors)
+    assert {t.device.type for t in elsewhere.state_tensors().values()} == {"meta"}

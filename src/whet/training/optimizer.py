@@ -89,7 +89,6 @@ class Optimizer:
             )
         for name, parameter in self._named.items():
             for moment in _MOMENTS if tensors else ():
-                value = tensors[f"{name}.{moment}"]
-                self._adamw.state[parameter][moment] = (
-                    value.clone() if moment == "step" else value.to(parameter.device)
-                )
+                # The step count too: the fused kernel reads it where the parameter is.
+                value = tensors[f"{name}.{moment}"].to(parameter.device, copy=True)
+                self._adamw.state[parameter][moment] = value
