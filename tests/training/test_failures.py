@@ -201,6 +201,7 @@ def test_four_skipped_updates_in_a_row_are_forgiven(tmp_path: Path, monkeypatch:
 NO_SIGNAL = [
     (lambda text, answer: 1.0, "native", "all right, every completion got 1"),
     (lambda text, answer: 0.0, "native", "all wrong, every completion got 0"),
+    (lambda text, answer: 0.1, "native", "every completion got 0.1"),  # a graded reward may be far from right
     (lambda text, answer: 0.0, {"name": "scripted", "default": ["abc"]}, "all truncated, every completion"),
     (lambda text, answer: len(answer), "native", "the completions of each prompt all got the same reward"),
 ]

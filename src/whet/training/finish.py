@@ -97,6 +97,8 @@ def why_no_signal(metrics: Mapping[str, float]) -> str:
         return "all truncated, every completion was cut at sampling.max_completion_length; raise it"
     if not math.isclose(mean, best):
         return "the completions of each prompt all got the same reward"
-    if mean > 0:
+    if mean >= 1:
         return f"all right, every completion got {mean:g}; the task is learned, take a harder one"
-    return f"all wrong, every completion got {mean:g}; start from an easier task or a warm start"
+    if mean <= 0:
+        return f"all wrong, every completion got {mean:g}; start from an easier task or a warm start"
+    return f"every completion got {mean:g}"
