@@ -106,6 +106,8 @@ class EvalConfig(Settings):
     num_samples: int = Field(default=1, ge=1)
     """Completions per problem for the sampled metrics; 0 < k <= num_samples in pass@k."""
     temperature: float = Field(default=1.0, gt=0.0)
+    threshold: float = 1.0
+    """A completion with at least this value is right, in pass@k and greedy accuracy."""
     greedy: bool = True
     """Also one completion per problem at temperature 0."""
     at_start: bool = True

@@ -6,7 +6,7 @@ import math
 import pytest
 
 import tiny
-from whet.rollouts.metrics import failed_rollouts, group_metrics, records
+from whet.rollouts.metrics import group_metrics, records
 from whet.tracking.metrics import Metrics
 from whet.types import Example, Rollout, RolloutGroup, Score, StepGroups
 
@@ -77,12 +77,6 @@ def test_a_step_in_which_every_reward_failed_has_no_mean() -> None:
     found = group_metrics(StepGroups(admitted=(group(rollout(Score.failed("timeout", "slow"))),))).values()
     assert "reward/mean" not in found
     assert found["rollout/failed_frac"] == 1.0
-
-
-def test_failed_rollouts_are_found_in_admitted_and_refused_groups() -> None:
-    broken = group(rollout(Score.failed("invalid", "x")))
-    groups = StepGroups(admitted=GROUPS.admitted, refused=(broken,))
-    assert [r.score.status for r in failed_rollouts(groups)] == ["error", "invalid"]
 
 
 def test_a_record_can_be_read_back_and_says_everything() -> None:

@@ -247,7 +247,7 @@ def test_more_steps_keep_the_schedule_of_the_original_run(tmp_path: Path) -> Non
     assert rates == pytest.approx([0.08, 0.06, 0.04, 0.02, 0.02, 0.02, 0.02])
 
 
-def test_an_interruption_inside_the_warm_start_begins_it_again(
+def test_an_interruption_inside_the_warm_start_is_saved_and_goes_on(
     tmp_path: Path, polls: Any, uninterrupted: Any
 ) -> None:
     settings = EVALUATED | CASES["warm start, decay, KL in the reward"]
@@ -255,6 +255,7 @@ def test_an_interruption_inside_the_warm_start_begins_it_again(
     polls(2)
     run = start(tmp_path / "cut", settings)
     assert not list(run.training_state.glob("step_*"))
+    assert [path.name for path in (run.path / "warm_start").glob("step_0*")] == ["step_000001"]  # of 2 steps
     polls(None)
     launch.resume(run)
     assert_same(run, whole)

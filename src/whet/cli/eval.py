@@ -118,6 +118,19 @@ def _every_checkpoint(run: RunDirectory) -> list[str]:
     ]
 
 
+def _check_there(run: RunDirectory, wanted: Sequence[str]) -> None:
+    """Raises `RunError` for a checkpoint that the run does not have, before any other is evaluated."""
+    from whet.runs import checkpoint
+
+    names = [path.name for path in checkpoint.steps(run.training_state)]
+    there = {n.removeprefix("step_").lstrip("0") or "0" for n in names} | {"final", "latest", "best", *names}
+    if missing := [name for name in wanted if name not in there]:
+        raise RunError(
+            f"{run.name} has no checkpoint {', '.join(missing)}; it has {', '.join(_every_checkpoint(run))}. "
+            "Expected steps with commas between them, such as --steps 1,5,final"
+        )
+
+
 def _evaluate_each(
     wanted: Evaluation, checkpoints: Sequence[str], settings: Sequence[str], timeout_s: float, json: bool
 ) -> None:
@@ -128,6 +141,7 @@ def _evaluate_each(
     from whet.evals.sweep import sweep
 
     run = wanted.run
+    _check_there(run, checkpoints)
 
     def child(checkpoint: str) -> list[str]:
         return [sys.executable, "-m", "whet", "eval", f"{run.path}:{checkpoint}", *settings, "--json"]

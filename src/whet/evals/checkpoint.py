@@ -16,7 +16,7 @@ from whet.runs.directory import RunDirectory
 from whet.runs.files import encode_json
 from whet.runs.policy import MODEL, load_policy, pick_device, set_threads
 
-_DECIDING = ("split", "limit", "subset_frac", "num_samples", "temperature", "greedy")
+_DECIDING = ("split", "limit", "subset_frac", "num_samples", "temperature", "threshold", "greedy")
 """Settings of `eval` that change what comes out, beside the task."""
 
 

@@ -87,6 +87,7 @@ def plan_of(config: Config, train: Sequence[Example]) -> EvalPlan:
         seed=config.seed,
         overlap=check_overlap(train, examples, allow=config.eval.allow_overlap),
         microbatch_tokens=config.batch.microbatch_tokens,
+        threshold=config.eval.threshold,
     )
 
 

@@ -25,11 +25,6 @@ def group_metrics(groups: StepGroups) -> Metrics:
     return metrics
 
 
-def failed_rollouts(groups: StepGroups) -> list[Rollout]:
-    """The rollouts whose reward failed on our side."""
-    return [r for g in (*groups.admitted, *groups.refused) for r in g.rollouts if not r.score.ok]
-
-
 def records(step: int, groups: StepGroups) -> Iterator[Mapping[str, Any]]:
     """One JSON-ready record per rollout, for logs/rollouts.jsonl."""
     for is_admitted, part in ((True, groups.admitted), (False, groups.refused)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 
@@ -9,10 +10,14 @@ from whet.errors import TrainingError
 from whet.evals.evaluate import EvalResult
 from whet.evals.metrics import scalars
 from whet.evals.store import evaluate_into
+from whet.interfaces import Algorithm
 from whet.runs import checkpoint
 from whet.training.job import Job
 from whet.training.saving import save
+from whet.training.state import RunState
 from whet.training.timing import peak_memory_gb
+
+_log = logging.getLogger(__name__)
 
 MAX_SKIPPED_IN_ROW = 5
 """Updates in a row whose loss or gradient was not finite; then the run ends."""
@@ -21,15 +26,20 @@ MAX_SKIPPED_IN_ROW = 5
 def end_of_run(job: Job) -> str | None:
     """Why the run is over, or None. Raises `TrainingError` when it cannot go on."""
     state = job.state
+    raise_if_stuck(state)
+    if state.stop_reason is not None:
+        return state.stop_reason
+    return f"max_steps {job.horizon.max_steps} reached" if state.step >= job.horizon.max_steps else None
+
+
+def raise_if_stuck(state: RunState) -> None:
+    """Raises `TrainingError` after too many updates in a row whose loss or gradient was not finite."""
     if state.skipped_in_row >= MAX_SKIPPED_IN_ROW:
         skipped, state.skipped_in_row = state.skipped_in_row, 0  # a resumed run tries again
         raise TrainingError(
             f"{skipped} updates in a row had a non-finite loss or gradient and moved nothing; the policy "
             "is as it was before them. Lower optimizer.learning_rate and resume from an earlier checkpoint"
         )
-    if state.stop_reason is not None:
-        return state.stop_reason
-    return f"max_steps {job.horizon.max_steps} reached" if state.step >= job.horizon.max_steps else None
 
 
 def finish_step(job: Job) -> None:
@@ -55,7 +65,14 @@ def evaluate_at(job: Job, step: int) -> EvalResult:
     """The evaluation of the policy as it is, kept in the run; training does not notice it."""
     with job.timer("eval"):
         plan = job.data.plan
-        return evaluate_into(job.run.evaluation(plan.name, step), job.policy, job.engine, plan, job.stop)
+        directory = job.run.evaluation(plan.name, step)
+        result = evaluate_into(directory, job.policy, job.engine, plan, job.stop)
+    if failed := sum(not record.score.ok for record in result.records):
+        _log.warning(
+            "%d of %d completions of the evaluation have no score, because the verifier failed: the accuracy leaves "
+            "them out; see status and detail in %s", failed, len(result.records), directory / "records.jsonl",
+        )  # fmt: skip
+    return result
 
 
 def log(job: Job, step: int, metrics: Mapping[str, float]) -> None:
@@ -80,12 +97,19 @@ def _eval_metrics(job: Job, step: int, result: EvalResult) -> dict[str, float]:
 def _look_for_the_end(job: Job, metrics: Mapping[str, float]) -> None:
     state, batch = job.state, job.state.batch
     assert batch is not None and batch.advantages is not None
-    has_signal = bool((batch.advantages != 0).any())
+    has_signal = _rewards_differ(metrics, job.config.algorithm) and bool((batch.advantages != 0).any())
     state.no_signal_in_row = 0 if has_signal else state.no_signal_in_row + 1
     if state.no_signal_in_row >= job.config.stop.no_signal_steps:
         state.stop_reason = f"no signal for {state.no_signal_in_row} steps: {why_no_signal(metrics)}"
     if job.condition is not None and job.condition.holds(metrics, job.data.plan.name):
         state.stop_reason = f"{job.condition.text} holds"
+
+
+def _rewards_differ(metrics: Mapping[str, float], algorithm: Algorithm) -> bool:
+    """Whether rewards can have made the advantages: a KL penalty and a running baseline keep them from zero too."""
+    is_by_reward_alone = algorithm.min_group_size > 1 and algorithm.kl_in == "loss"
+    mean, highest = metrics.get("reward/mean", 0.0), metrics.get("reward/max", 0.0)
+    return is_by_reward_alone or not math.isclose(mean, highest, abs_tol=1e-12)
 
 
 def why_no_signal(metrics: Mapping[str, float]) -> str:

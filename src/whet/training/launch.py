@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +12,7 @@ from typing import Any
 
 import torch
 
-from whet.config import Config, dump_config, load_config
+from whet.config import Config, WarmStartConfig, dump_config, load_config
 from whet.errors import Interrupted, RunError, WhetError
 from whet.evals.evaluate import EvalResult
 from whet.evals.plots import plot_run
@@ -25,7 +27,9 @@ from whet.training.rl import learn
 from whet.training.saving import restore, save
 from whet.training.state import RunState
 from whet.training.stop import Condition, StopSignal
-from whet.training.warm_start import warm_start
+from whet.training.warm_start import WarmStart
+
+_log = logging.getLogger(__name__)
 
 
 def start(config: Config) -> RunDirectory:
@@ -60,7 +64,8 @@ def resume(run: RunDirectory, from_step: str = "latest", additional_steps: int |
         job = build_job(config, run, data, policy, RunState(), stop)
         if path is not None:
             restore(job, path)
-            checkpoint.discard_after(run.training_state, path)
+            if later := checkpoint.discard_after(run.training_state, path):
+                _log.warning("going on from %s: %d later checkpoints are given up", path.name, len(later))
         _move_the_end(job, additional_steps)
         with _outcome(job):
             if path is None:
@@ -96,11 +101,24 @@ def _move_the_end(job: Job, additional_steps: int | None) -> None:
 
 def _begin(job: Job) -> None:
     """The warm start, and the checkpoint of step 0: the policy that the reference remembers."""
-    config = job.config
-    if config.warm_start is not None:
+    if job.config.warm_start is not None:
         with job.timer("warm_start"):
-            warm_start(job.policy, job.data.train, config.warm_start, config.seed, job.stop, _report(config))
+            _warm_start(job, job.config.warm_start)
     save(job)
+
+
+def _warm_start(job: Job, config: WarmStartConfig) -> None:
+    """Goes on where an interruption left the stage."""
+    stage = WarmStart(job.policy, job.data.train, config, job.config.seed)
+    root = job.run.path / "warm_start"
+    if (path := checkpoint.newest_good(root)) is not None:
+        stage.restore(path)
+    try:
+        stage.run(job.stop, _report(job.config))
+    except Interrupted:
+        if stage.step:
+            checkpoint.save(root, stage.step, stage.write)
+        raise
 
 
 def _report(config: Config) -> Any:
@@ -109,7 +127,9 @@ def _report(config: Config) -> Any:
 
     def report(step: int, metrics: Metrics) -> None:
         if "console" in config.trackers and (step % max(1, total // 5) == 0 or step == total):
-            print(f"warm start {step}/{total}  nll {metrics.values()['loss/nll']:.3f}", flush=True)
+            print(
+                f"warm start {step}/{total}  nll {metrics.values().get('loss/nll', math.nan):.3f}", flush=True
+            )
 
     return report
 

@@ -9,12 +9,10 @@ from typing import Any, cast
 import torch
 
 from whet.config import Config
-from whet.errors import VerifierError
 from whet.evals.evaluate import CHUNK
 from whet.interfaces import Policy
-from whet.rollouts.score import score_text
+from whet.training.failures import check_rewards
 from whet.training.job import Data, Horizon, build_policy
-from whet.types import Example
 
 WEIGHT_BYTES = 4
 """Weights, gradients and moments are float32."""
@@ -49,7 +47,7 @@ def preflight(config: Config) -> dict[str, Any]:
     `VerifierError` when the task's own solution cannot be scored.
     """
     data = Data.load(config)
-    _check_rewards(config, data.train[0])
+    check_rewards(config.task, data.train[0])
     policy = build_policy(config, data, torch.device("cpu"))
     cast(Any, config.engine).build(policy)
     return forecast(config, sizes_of(policy, data))
@@ -173,14 +171,3 @@ def _disk(config: Config, sizes: Sizes) -> dict[str, int]:
 
 def _with_total(parts: dict[str, int]) -> dict[str, int]:
     return {**parts, "total": sum(parts.values())}
-
-
-def _check_rewards(config: Config, example: Example) -> None:
-    """The solution that the task itself offers must be scored, whatever the score is."""
-    solution = example.answer if example.demonstration is None else example.demonstration
-    score = score_text(config.task, example, solution)
-    if not score.ok:
-        raise VerifierError(
-            f"the verifier failed on the task's own solution of {example.id}, {solution[-80:]!r}: {score.detail}. "
-            "Mend it before training"
-        )

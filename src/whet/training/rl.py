@@ -3,7 +3,7 @@
 from whet.rollouts.annotate import annotate
 from whet.rollouts.batch import make_batch
 from whet.rollouts.metrics import group_metrics
-from whet.training.finish import end_of_run, finish_step
+from whet.training.finish import end_of_run, finish_step, raise_if_stuck
 from whet.training.job import Job
 from whet.training.objectives import Reinforcement
 from whet.training.take import all_or_nothing, take_groups
@@ -20,6 +20,7 @@ def learn(job: Job) -> str:
         if state.batch is None:
             begin_step(job)
         for minibatch in state.remaining(algorithm):
+            raise_if_stuck(state)
             with job.timer("update"):
                 objective = Reinforcement(algorithm, is_first_update=state.update == 0)
                 job.probes.before_update(objective, minibatch)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from whet.errors import VerifierError
-from whet.rollouts.metrics import failed_rollouts, records
+from whet.rollouts.metrics import records
+from whet.training.failures import check_failures
 from whet.training.job import Job
 from whet.types import StepGroups
 
@@ -34,21 +34,10 @@ def take_groups(job: Job) -> StepGroups:
     """
     step = job.state.step + 1
     groups = job.source.take(step)
-    _check_failures(groups, job.config.stop.max_failed_frac)
+    rollouts = [r for g in (*groups.admitted, *groups.refused) for r in g.rollouts]
+    check_failures([(r.example.id, r.text, r.score) for r in rollouts], job.config.stop.max_failed_frac)
     job.source.observe(groups)
     if job.rollouts_log is not None:
         for record in records(step, groups):
             job.rollouts_log.append(record)
     return groups
-
-
-def _check_failures(groups: StepGroups, limit: float) -> None:
-    failed = failed_rollouts(groups)
-    total = sum(len(g.rollouts) for g in (*groups.admitted, *groups.refused))
-    if len(failed) > limit * total:
-        first = failed[0]
-        raise VerifierError(
-            f"{len(failed)} of {total} rewards failed on our side, more than stop.max_failed_frac {limit:g} allows. "
-            f"The first: {first.score.status}: {first.score.detail} (example {first.example.id}, text "
-            f"{first.text[:80]!r}). Mend the verifier and resume the run; nothing is lost"
-        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import fmean
 
 import torch
@@ -15,6 +16,8 @@ from whet.errors import DataError, Interrupted
 from whet.interfaces import Policy
 from whet.rollouts.batch import make_batch
 from whet.rollouts.prompts import PromptSampler
+from whet.runs.files import read_json, read_tensors, write_json, write_tensors
+from whet.runs.policy import MODEL, load_policy
 from whet.tracking.metrics import Metrics
 from whet.training.objectives import Imitation
 from whet.training.optimizer import Optimizer, learning_rate
@@ -25,38 +28,61 @@ AVERAGED_STEPS = 10
 """Steps whose mean loss is held against `target_nll`."""
 
 
-def warm_start(
-    policy: Policy,
-    examples: Sequence[Example],
-    config: WarmStartConfig,
-    seed: int,
-    should_stop: Callable[[], bool],
-    report: Callable[[int, Metrics], None],
-) -> None:
-    """Trains the policy on the demonstrations of the examples; a function of the seed alone.
+class WarmStart:
+    """The stage, step by step: a function of the seed alone, which can be written down and taken up again."""
 
-    Raises `DataError` for demonstrations that cannot be used, `Interrupted` between two steps.
-    """
-    taught = demonstrations(policy, examples)
-    by_id = {r.example.id: r for r in taught}
-    prompts = PromptSampler([r.example for r in taught], seed)
-    device = next(policy.module.parameters()).device
-    learner = Learner(policy, Optimizer(policy.module, config.optimizer), config.microbatch_tokens, World())
-    recent: deque[float] = deque(maxlen=AVERAGED_STEPS)
-    for step in range(1, config.steps + 1):
-        if should_stop():
-            raise Interrupted
-        rollouts = [by_id[e.id] for e in prompts.draw(config.batch_size)]
-        batch = _batch(rollouts, device)
-        metrics = learner.update(Imitation(), batch, learning_rate(step, config.optimizer, config.steps))
-        report(step, metrics)
-        recent.append(metrics.values().get("loss/nll", math.inf))
-        if (
-            config.target_nll is not None
-            and len(recent) == AVERAGED_STEPS
-            and fmean(recent) <= config.target_nll
-        ):
-            break
+    def __init__(
+        self, policy: Policy, examples: Sequence[Example], config: WarmStartConfig, seed: int
+    ) -> None:
+        """Raises `DataError` for demonstrations that cannot be used."""
+        rollouts = demonstrations(policy, examples)
+        self._config = config
+        self._by_id = {r.example.id: r for r in rollouts}
+        self._prompts = PromptSampler([r.example for r in rollouts], seed)
+        optimizer = Optimizer(policy.module, config.optimizer)
+        self._learner = Learner(policy, optimizer, config.microbatch_tokens, World())
+        self._recent: deque[float] = deque(maxlen=AVERAGED_STEPS)
+        self.step = 0
+        """Finished steps."""
+
+    def run(self, should_stop: Callable[[], bool], report: Callable[[int, Metrics], None]) -> None:
+        """Trains to the end of the stage. Raises `Interrupted` between two steps."""
+        while self.step < self._config.steps and not self._is_good_enough():
+            if should_stop():
+                raise Interrupted
+            rollouts = [self._by_id[e.id] for e in self._prompts.draw(self._config.batch_size)]
+            rate = learning_rate(self.step + 1, self._config.optimizer, self._config.steps)
+            metrics = self._learner.update(Imitation(), _batch(rollouts, self._device), rate)
+            self.step += 1
+            self._recent.append(metrics.values().get("loss/nll", math.inf))
+            report(self.step, metrics)
+
+    def write(self, directory: Path) -> None:
+        """Writes what the stage needs to go on."""
+        policy = self._learner.policy
+        (directory / MODEL).mkdir()
+        policy.save(directory / MODEL)
+        write_tensors(directory / "optimizer.safetensors", self._learner.optimizer.state_tensors())
+        recent = [None if math.isinf(value) else value for value in self._recent]
+        state = {"step": self.step, "position": self._prompts.position, "recent": recent}
+        write_json(directory / "state.json", {**state, "policy_version": policy.version})
+
+    def restore(self, directory: Path) -> None:
+        """Goes on from what `write` wrote."""
+        policy, state = self._learner.policy, read_json(directory / "state.json")
+        policy.module.load_state_dict(load_policy(directory / MODEL, self._device).module.state_dict())
+        policy.version = state["policy_version"]
+        self._learner.optimizer.load_state_tensors(read_tensors(directory / "optimizer.safetensors"))
+        self.step, self._prompts.position = state["step"], state["position"]
+        self._recent.extend(math.inf if value is None else value for value in state["recent"])
+
+    def _is_good_enough(self) -> bool:
+        target, recent = self._config.target_nll, self._recent
+        return target is not None and len(recent) == AVERAGED_STEPS and fmean(recent) <= target
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self._learner.policy.module.parameters()).device
 
 
 def demonstrations(policy: Policy, examples: Sequence[Example]) -> list[Rollout]:
