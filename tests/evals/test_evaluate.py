@@ -152,10 +152,11 @@ def test_the_stored_metrics_say_what_they_are_of(policy, engine, plan, tmp_path)
 
 
 def test_a_plan_takes_the_evaluation_settings_and_refuses_trained_questions(plan):
-    config = Config(task=plan.task, policy="from_scratch", max_steps=1, eval=EvalConfig(limit=3), seed=5)
+    settings = EvalConfig(limit=3, threshold=0.5)
+    config = Config(task=plan.task, policy="from_scratch", max_steps=1, eval=settings, seed=5)
     made = plan_of(config, plan.task.examples("train"))
     assert [example.id for example in made.examples] == ["test-1", "test-3", "test-5"]
-    assert (made.seed, made.overlap) == (5, 0)
+    assert (made.seed, made.overlap, made.threshold) == (5, 0, 0.5)
     with pytest.raises(DataError, match="1 of 3 evaluation questions"):
         plan_of(config, [plan.examples[1]])
     allowed = config.model_copy(update={"eval": EvalConfig(limit=3, allow_overlap=True)})

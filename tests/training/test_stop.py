@@ -2,10 +2,14 @@
 
 import os
 import signal
+from typing import cast
 
 import pytest
 
+from whet import registry
 from whet.errors import ConfigError
+from whet.interfaces import Algorithm
+from whet.training.finish import rewards_differ
 from whet.training.stop import Condition, StopSignal
 
 
@@ -61,3 +65,22 @@ def test_afterwards_signals_are_as_before() -> None:
     with StopSignal():
         assert signal.getsignal(signal.SIGINT) != before[0]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "metrics", "differ"),
+    [
+        # With a group baseline and no KL in the reward, advantages speak for themselves.
+        ({"name": "dr_grpo"}, {"reward/mean": 1.0, "reward/max": 1.0}, True),
+        # A KL penalty keeps advantages from zero although every reward is the same.
+        ({"name": "rloo", "beta": 0.1}, {"reward/mean": 1.0, "reward/max": 1.0}, False),
+        ({"name": "rloo", "beta": 0.1}, {"reward/mean": 0.5, "reward/max": 1.0}, True),
+        ({"name": "reinforce"}, {"reward/mean": 0.0, "reward/max": 0.0}, False),
+        ({"name": "reinforce"}, {}, False),
+    ],
+)
+def test_a_penalty_alone_is_no_signal(
+    algorithm: dict[str, object], metrics: dict[str, float], differ: bool
+) -> None:
+    built = cast(Algorithm, registry.build("algorithms", algorithm))
+    assert rewards_differ(metrics, built) is differ

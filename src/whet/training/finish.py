@@ -97,7 +97,7 @@ def _eval_metrics(job: Job, step: int, result: EvalResult) -> dict[str, float]:
 def _look_for_the_end(job: Job, metrics: Mapping[str, float]) -> None:
     state, batch = job.state, job.state.batch
     assert batch is not None and batch.advantages is not None
-    has_signal = _rewards_differ(metrics, job.config.algorithm) and bool((batch.advantages != 0).any())
+    has_signal = rewards_differ(metrics, job.config.algorithm) and bool((batch.advantages != 0).any())
     state.no_signal_in_row = 0 if has_signal else state.no_signal_in_row + 1
     if state.no_signal_in_row >= job.config.stop.no_signal_steps:
         state.stop_reason = f"no signal for {state.no_signal_in_row} steps: {why_no_signal(metrics)}"
@@ -105,7 +105,7 @@ def _look_for_the_end(job: Job, metrics: Mapping[str, float]) -> None:
         state.stop_reason = f"{job.condition.text} holds"
 
 
-def _rewards_differ(metrics: Mapping[str, float], algorithm: Algorithm) -> bool:
+def rewards_differ(metrics: Mapping[str, float], algorithm: Algorithm) -> bool:
     """Whether rewards can have made the advantages: a KL penalty and a running baseline keep them from zero too."""
     is_by_reward_alone = algorithm.min_group_size > 1 and algorithm.kl_in == "loss"
     mean, highest = metrics.get("reward/mean", 0.0), metrics.get("reward/max", 0.0)
