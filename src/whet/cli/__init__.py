@@ -21,8 +21,8 @@ _ORDER = ("train", "resume", "eval", "sample", "runs", "show", "tasks")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits. A person's mistake ends with its message and code 2, without a traceback."""
-    # Threads that wait asleep cost nothing on a quiet machine. Awake, they made two threads four times slower than one
-    # as soon as another program wanted a core. It is read when torch is loaded, which no command has done yet.
+    # Threads that wait asleep cost nothing on a quiet machine. Awake, they made the demo's warm start take 17 s instead
+    # of 10 s beside another program. It is read when torch is loaded, which no command has done yet.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _terminated)
     warnings.simplefilter("ignore", SettingWarning)  # `whet train` shows them, where they can be mended

@@ -67,7 +67,7 @@ class GPT(nn.Module):
 
         Projections into the residual stream get 1/sqrt(2 L) of that. At D = 768 all of this is GPT-2's own
         (section 2.3). In narrower models a projection of 0.02 lets almost nothing through: at D = 128 two-digit
-        addition took twice the steps.
+        addition was learned much later.
         """
         std = 0.02 * (768 / self.config.width) ** 0.5
         residual_std = std * (2 * self.config.num_layers) ** -0.5
