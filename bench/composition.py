@@ -19,13 +19,14 @@ from typing import Any
 import torch
 
 from whet import load_policy, open_run
-from whet.config import SamplingConfig
+from whet.config import PromptConfig, SamplingConfig
 from whet.engines.huggingface import HuggingFace
 from whet.engines.native import Native
 from whet.interfaces import Policy, Task
 from whet.rollouts.batch import make_batch, microbatches
 from whet.rollouts.collect import Item, collect
 from whet.seeding import key
+from whet.text.prompts import PromptEncoder
 from whet.types import Example, RolloutGroup
 
 Draw = Callable[[Sequence[Item]], list[RolloutGroup]]
@@ -37,7 +38,13 @@ def measure(
     """Flips per 1,000 completions for each composition, the largest log-probability gap, and tokens per second."""
 
     def draw(items: Sequence[Item], engine: Any) -> list[RolloutGroup]:
-        return collect(engine.build(policy), policy.tokenizer, items, task, sampling.params())
+        return collect(
+            engine.build(policy),
+            PromptEncoder(policy.tokenizer, PromptConfig()),
+            items,
+            task,
+            sampling.params(),
+        )
 
     items = [
         (e, tuple(key(0, "composition", i, j) for j in range(num_samples))) for i, e in enumerate(examples)

@@ -17,8 +17,9 @@ import whet
 from whet.errors import Interrupted
 from whet.evals.evaluate import evaluate
 from whet.runs.policy import pick_device, set_threads
+from whet.text.prompts import PromptEncoder
 from whet.training.job import Data, build_policy
-from whet.training.warm_start import WarmStart
+from whet.training.warm_start import WarmStart, demonstrations
 
 PARTS = ("warm_start", "rollout", "annotate", "update")
 
@@ -35,7 +36,8 @@ def main() -> None:
     data = Data.load(config)
     policy = build_policy(config, data, pick_device(config.device))
     endless = config.warm_start.model_copy(update={"steps": 10**9, "target_nll": None})
-    stage = WarmStart(policy, data.train, endless, config.seed)
+    taught = demonstrations(policy, PromptEncoder(policy.tokenizer, config.prompt), data.train)
+    stage = WarmStart(policy, taught, endless, config.seed)
     deadline = time.perf_counter() + seconds
     with contextlib.suppress(Interrupted):
         stage.run(lambda: time.perf_counter() > deadline, lambda step, metrics: None)

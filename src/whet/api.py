@@ -139,21 +139,34 @@ class LoadedPolicy:
         self._config = config
 
     def generate(
-        self, prompts: str | Sequence[str], num_samples: int = 1, seed: int = 0, **sampling: Any
+        self,
+        prompts: str | Sequence[str],
+        num_samples: int = 1,
+        seed: int = 0,
+        raw: bool = False,
+        **sampling: Any,
     ) -> list[list[Generation]]:
         """`num_samples` completions of each prompt, in order.
 
         sampling: fields of `SamplingParams`, such as temperature; what is not given is as in the run's training. The
-        same seed gives the same completions.
+        same seed gives the same completions. raw: prompts are the very text that the policy sees, although the
+        run wrote them as conversations.
         """
         from whet.seeding import key
+        from whet.text.prompts import PromptEncoder
 
         if num_samples < 1:
             raise ConfigError(f"num_samples is {num_samples}; expected at least 1")
         texts = [prompts] if isinstance(prompts, str) else list(prompts)
+        encode = PromptEncoder(self.policy.tokenizer, self._config.prompt)
+        ids = (
+            encode.plain
+            if raw or not encode.is_chat
+            else (lambda t: encode.chat([{"role": "user", "content": t}]))
+        )
         requests = [
             Request(
-                prompt_ids=tuple(self.policy.tokenizer.encode(text)),
+                prompt_ids=ids(text),
                 keys=tuple(key(seed, "generate", i, j) for j in range(num_samples)),
             )
             for i, text in enumerate(texts)

@@ -57,6 +57,19 @@ class SamplingConfig(Settings):
         )
 
 
+class PromptConfig(Settings):
+    """How a prompt becomes tokens. `whet tasks NAME --policy P` shows the tokens of one."""
+
+    chat: Literal["auto"] | bool = "auto"
+    """Write prompts as a conversation. auto: where the tokenizer has a chat template."""
+    system: str | None = None
+    """Message that opens every conversation whose data brings none of its own."""
+    template: str | None = None
+    """Chat template in place of the tokenizer's: Jinja, or the path of a file that ends in .jinja."""
+    chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
+    """Variables of the chat template, such as `{enable_thinking: false}`."""
+
+
 class OptimizerConfig(Settings):
     """AdamW and its schedule."""
 
@@ -152,9 +165,15 @@ class Config(Settings):
     device: str = "auto"
     num_threads: int | None = Field(default=None, ge=1)
     """CPU threads of torch; default: torch's own choice."""
+    stage: Literal["rl", "sft"] = "rl"
+    """sft imitates the demonstrations of the task and samples nothing in training; `whet sft` is short for it."""
     task: Annotated[SerializeAsAny[Task], registry.field("tasks")]
     """What is trained on; a top-level `verifier:` is short for `task.verifier`."""
-    policy: Annotated[SerializeAsAny[Plugin], registry.field("policies")]
+    policy: Annotated[SerializeAsAny[Plugin] | None, registry.field("policies")] = None
+    """The model that is trained; or `init_from` says where to find it."""
+    init_from: str | None = None
+    """Start from the policy of a run (RUN, RUN:120, RUN:best) or of a checkpoint's folder, in place of `policy`."""
+    prompt: PromptConfig = PromptConfig()
     engine: Annotated[SerializeAsAny[Plugin], registry.field("engines", "native")] = Field(
         default="native", validate_default=True
     )
@@ -184,6 +203,13 @@ class Config(Settings):
         if section.get("verifier") is not None:
             raise ConfigError("verifier is short for task.verifier and both are given; keep task.verifier")
         return {**others, "task": {**section, "verifier": verifier}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _init_from_is_the_policy(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and values.get("init_from"):
+            return {**values, "policy": None}
+        return values
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
@@ -248,6 +274,9 @@ def _layer(source: str | Path | Mapping[str, Any]) -> yaml_source.Layer:
 def _contradictions(config: Config) -> Iterator[str]:
     """Settings that cannot hold together, each with its fix."""
     algorithm, batch = config.algorithm, config.batch
+    if config.policy is None and config.init_from is None:
+        known = ", ".join(registry.names("policies"))
+        yield f"policy is missing: expected one of {known}, or init_from with a run to start from"
     if config.max_steps is None and config.num_epochs is None:
         yield "max_steps and num_epochs are both missing: say how long to train, for instance max_steps: 100"
     if algorithm.num_minibatches > batch.prompts_per_step:

@@ -156,13 +156,33 @@ class Tokenizer(Protocol):
 
     vocab_size: int
     eos_id: int
+    """Ends a demonstration."""
+    stop_ids: frozenset[int]
+    """Each of these ends a completion; `eos_id` is among them."""
+    bos_ids: tuple[int, ...]
+    """What the model expects before a prompt that is no conversation; often nothing."""
+    chat_template: str | None
+    """The tokenizer's own, in Jinja."""
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, without special tokens; raises `DataError` for what cannot be encoded."""
+        """Token ids of a text, with nothing added; raises `DataError` for what cannot be encoded."""
         ...
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of ids, special tokens left out."""
+        ...
+
+    def spell(self, token_ids: Sequence[int]) -> str:
+        """The text of ids, special tokens visible."""
+        ...
+
+    def render(
+        self, messages: Sequence[Mapping[str, str]], template: str, variables: Mapping[str, Any]
+    ) -> str:
+        """A conversation as the chat template writes it, up to where the assistant answers.
+
+        Raises `ConfigError` with the template's own words when it fails.
+        """
         ...
 
     def save(self, directory: Path) -> None:
@@ -174,9 +194,16 @@ class Engine(Protocol):
     """Makes completions. Reads the policy's own tensors, so there is nothing to synchronise."""
 
     def generate(
-        self, requests: Iterable[Request], params: SamplingParams, should_stop: Callable[[], bool] = ...
+        self,
+        requests: Iterable[Request],
+        params: SamplingParams,
+        should_stop: Callable[[], bool] = ...,
+        on_token: Callable[[int, int, int], None] | None = ...,
     ) -> Iterator[Completion]:
-        """Completions as they finish. Raises `Interrupted` soon after `should_stop` turns true."""
+        """Completions as they finish. Raises `Interrupted` soon after `should_stop` turns true.
+
+        `on_token(request, sample, token id)` sees every token when it is sampled.
+        """
         ...
 
 

@@ -35,6 +35,8 @@ class Example:
     """What the verifier compares with."""
     demonstration: str | None = None
     """A completion worth imitating, for the warm start; without the end-of-text token."""
+    messages: tuple[Mapping[str, str], ...] = ()
+    """The conversation that asks, where the data has one: `role` and `content` each; `prompt` is then its last text."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Labels such as difficulty or operation; evaluation reports each one."""
     columns: Mapping[str, Any] = field(default_factory=dict)

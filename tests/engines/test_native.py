@@ -73,5 +73,5 @@ def test_it_samples_from_the_trainers_own_tensors(policy):
 
 def test_a_module_of_another_kind_is_refused_with_the_way_out():
     other = SimpleNamespace(module=torch.nn.Linear(2, 2))
-    with pytest.raises(DataError, match="engine=huggingface"):
+    with pytest.raises(DataError, match="transformers model or a from_scratch policy"):
         Native().build(other)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from whet.config import EvalConfig, SamplingConfig
+from whet.config import EvalConfig, PromptConfig, SamplingConfig
 from whet.engines.scripted import Scripted
 from whet.evals.evaluate import EvalPlan
 from whet.evals.records import EvalRecord
@@ -91,4 +91,5 @@ def plan():
         config=EvalConfig(num_samples=2),
         sampling=SamplingConfig(max_completion_length=4),
         seed=7,
+        prompt=PromptConfig(),
     )

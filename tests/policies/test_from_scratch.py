@@ -50,7 +50,7 @@ def test_equal_policies_write_byte_equal_files(tmp_path):
         tiny.policy(seed=2).save(tmp_path / name)
         files.append({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()})
     assert files[0] == files[1]
-    assert set(files[0]) == {"config.json", "model.safetensors", "tokenizer.json"}
+    assert set(files[0]) == {"policy.json", "model.safetensors", "tokenizer.json"}
 
 
 @torch.no_grad()

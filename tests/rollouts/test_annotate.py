@@ -7,6 +7,7 @@ from whet.algorithms.dr_grpo import DrGRPO
 from whet.config import SamplingConfig
 from whet.rollouts.annotate import annotate
 from whet.rollouts.batch import make_batch
+from whet.rollouts.reference import Reference, trained_tensors
 
 POLICY, REFERENCE = tiny.policy(0), tiny.policy(1)
 BATCH = make_batch(
@@ -44,3 +45,18 @@ def test_kl_in_the_reward_needs_both() -> None:
     batch = annotate(BATCH, DrGRPO(beta=0.1, kl_in="reward"), POLICY, REFERENCE, 100)
     assert batch.old_logprobs is not None
     assert batch.ref_logprobs is not None
+
+
+def test_a_reference_of_other_tensors_says_what_a_policy_with_them_says_and_leaves_ours_alone() -> None:
+    lent = Reference(POLICY, trained_tensors(REFERENCE))
+    before = POLICY.forward(BATCH).logprobs
+    assert lent.forward(BATCH).logprobs.equal(REFERENCE.forward(BATCH).logprobs)
+    assert POLICY.forward(BATCH).logprobs.equal(before)
+
+
+def test_the_reference_does_not_move_with_the_policy() -> None:
+    policy = tiny.policy(0)
+    reference = Reference(policy, trained_tensors(policy))
+    with torch.no_grad():
+        policy.module.wte.weight.add_(1.0)
+    assert reference.forward(BATCH).logprobs.equal(POLICY.forward(BATCH).logprobs)

@@ -5,16 +5,19 @@ from typing import Any
 import pytest
 
 import tiny
+from whet.config import PromptConfig
 from whet.engines.scripted import Scripted
 from whet.errors import DataError, Interrupted
 from whet.rollouts.collect import check_prompts, collect
 from whet.rollouts.inline import InlineSource
 from whet.rollouts.prompts import PromptSampler
+from whet.text.prompts import PromptEncoder
 from whet.types import RolloutGroup, SamplingParams, StepGroups
 
 # Four completions a prompt. a= and c= teach something, b= is always wrong.
 SCRIPT = Scripted(completions={"a=": ("a", "b"), "b=": ("c",), "c=": ("c", "c", "c", "a")})
 POLICY = tiny.policy()
+ENCODE = PromptEncoder(POLICY.tokenizer, PromptConfig())
 
 
 def source_of(
@@ -28,7 +31,7 @@ def source_of(
     )
     sampler = PromptSampler(config.task.load("train"), config.seed)
     engine = SCRIPT.build(POLICY)
-    return InlineSource(config, config.task, sampler, engine, POLICY.tokenizer, stop or (lambda: False))
+    return InlineSource(config, config.task, sampler, engine, ENCODE, stop or (lambda: False))
 
 
 def prompts(groups: tuple[RolloutGroup, ...]) -> list[str]:
@@ -110,7 +113,7 @@ def test_rollouts_hold_the_tokens_that_were_sampled_and_never_text_encoded_again
     task = tiny.Rows(name="tiny:Rows")
     params = SamplingParams(max_completion_length=3)
     items = [(tiny.example("c=", "c"), (1, 2, 3, 4))]
-    (group,) = collect(SCRIPT.build(POLICY), POLICY.tokenizer, items, task, params)
+    (group,) = collect(SCRIPT.build(POLICY), ENCODE, items, task, params)
     first = group.rollouts[0]
     prompt, letter, end = POLICY.tokenizer.encode("c="), POLICY.tokenizer.encode("c"), POLICY.tokenizer.eos_id
     assert first.token_ids == (*prompt, *letter, end)
@@ -135,7 +138,7 @@ def test_prompts_are_checked_before_anything_is_sampled(
     ).sampling
     examples = [tiny.example(prompt, id="x")]
     if match is None:
-        check_prompts(examples, POLICY.tokenizer, sampling, context)
+        check_prompts(examples, ENCODE, sampling, context)
     else:
         with pytest.raises(DataError, match=match):
-            check_prompts(examples, POLICY.tokenizer, sampling, context)
+            check_prompts(examples, ENCODE, sampling, context)

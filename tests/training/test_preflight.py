@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from whet.config import load_config
+from whet.config import PromptConfig, load_config
 from whet.errors import DataError, VerifierError
 from whet.policies.from_scratch import FromScratch
 from whet.runs.directory import RunDirectory
@@ -14,6 +14,7 @@ from whet.training.job import Data, build_policy
 from whet.training.preflight import Sizes, forecast, preflight, sizes_of
 from whet.types import Batch
 
+PROMPT = PromptConfig()
 SIZES = Sizes(
     num_train=60, num_test=20, longest_prompt=10, parameters=1000, num_layers=2, width=8, vocab_size=5
 )
@@ -113,7 +114,10 @@ def test_the_longest_prompt_is_looked_for_in_both_splits(tiny_config):
     policy = build_policy(config, data, torch.device("cpu"))
     long = dataclasses.replace(data.plan.examples[0], prompt="1111+1=")
     both = dataclasses.replace(data, plan=dataclasses.replace(data.plan, examples=[long]))
-    assert (sizes_of(policy, data).longest_prompt, sizes_of(policy, both).longest_prompt) == (4, 7)
+    assert (sizes_of(policy, data, PROMPT).longest_prompt, sizes_of(policy, both, PROMPT).longest_prompt) == (
+        4,
+        7,
+    )
 
 
 def test_a_checkpoint_takes_what_was_forecast(tiny_run):
@@ -130,7 +134,7 @@ def test_the_cache_takes_what_was_forecast(config):
     asked = config()
     data = Data.load(asked)
     policy = build_policy(asked, data, torch.device("cpu"))
-    sizes = sizes_of(policy, data)
+    sizes = sizes_of(policy, data, PROMPT)
     cache = policy.module.new_cache(7, sizes.longest_prompt + 6)
     assert forecast(asked, sizes)["memory_bytes"]["kv_cache"] == cache.keys.nbytes + cache.values.nbytes
 

@@ -225,13 +225,14 @@ def test_the_reference_is_made_once_and_stays_the_policy_of_step_0(tmp_path: Pat
 
 
 def _weights(run: RunDirectory, which: str) -> bytes:
-    path = run.path / "reference" / "step_000000" if which == "reference" else run.checkpoint(which)
-    return (path / "model" / "model.safetensors").read_bytes()
+    if which == "reference":
+        return (run.path / "reference" / "step_000000" / "reference.safetensors").read_bytes()
+    return (run.checkpoint(which) / "model" / "model.safetensors").read_bytes()
 
 
 def test_a_run_whose_reference_is_damaged_does_not_go_on_with_another_one(tmp_path: Path) -> None:
     run = start(tmp_path, CASES["window with a reference"])
-    weights = run.path / "reference" / "step_000000" / "model" / "model.safetensors"
+    weights = run.path / "reference" / "step_000000" / "reference.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(RunError, match="no good copy of the policy of step 0"):
         launch.resume(run, additional_steps=1)

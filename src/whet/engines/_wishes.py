@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,9 @@ from whet.errors import DataError
 from whet.interfaces import Policy
 from whet.text.stopping import Ending
 from whet.types import Completion, Request, SamplingParams
+
+OnToken = Callable[[int, int, int], None]
+"""Sees request, sample and token id of every token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ def reached(tokens: Tensor, count: Tensor, ending: Ending) -> Tensor:
     """Which rows their newest token has ended, `[n]` bool; tokens `[n, T]`, of which row i has `count[i]` >= 1."""
     newest = tokens.gather(1, count[:, None] - 1)[:, 0]
     if not ending.needs_text:
-        return newest == ending.eos_id
+        return torch.isin(newest, torch.tensor(sorted(ending.stop_ids), device=tokens.device))
     rows = zip(tokens.tolist(), count.tolist(), strict=True)
     return torch.tensor([ending.reached(ids[:n]) for ids, n in rows], dtype=torch.bool, device=tokens.device)
 

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from whet.engines._wishes import Wish, completion, reached, wishes_of
+from whet.engines._wishes import OnToken, Wish, completion, reached, wishes_of
 from whet.errors import DataError, Interrupted
 from whet.functional.sampling import sample
 from whet.interfaces import Policy
@@ -56,6 +56,7 @@ class HuggingFaceEngine:
         requests: Iterable[Request],
         params: SamplingParams,
         should_stop: Callable[[], bool] = lambda: False,
+        on_token: OnToken | None = None,
     ) -> Iterator[Completion]:
         """Completions, a batch of rows at a time. Raises `Interrupted` soon after `should_stop` turns true.
 
@@ -67,6 +68,7 @@ class HuggingFaceEngine:
             model, version = self._model(), self._policy.version
             batch = wishes[start : start + self._max_rows]
             draws = _Draws(batch, params, ending, should_stop, model.device)
+            draws.on_token = on_token
             _generate(model, batch, draws, params.max_completion_length)
             columns = (draws.count, draws.tokens, draws.logprobs)
             for wish, count, tokens, logprobs in zip(batch, *(c.tolist() for c in columns), strict=True):
@@ -99,6 +101,8 @@ class _Draws:
         self._keys = torch.tensor([w.key for w in wishes], device=device)
         self._done = torch.zeros(len(wishes), dtype=torch.bool, device=device)
         self._step = 0
+        self._wishes = wishes
+        self.on_token: OnToken | None = None
         self.count = torch.zeros_like(self._keys)  # [n] tokens of each completion
         self.tokens = self.count.new_zeros(len(wishes), params.max_completion_length)
         self.logprobs = self.tokens.float()
@@ -111,6 +115,10 @@ class _Draws:
         tokens, self.logprobs[:, self._step] = sample(logits, uniform, self._params)
         self.tokens[:, self._step] = tokens
         self._step += 1
+        if self.on_token is not None:
+            for wish, token, done in zip(self._wishes, tokens.tolist(), self._done.tolist(), strict=True):
+                if not done:
+                    self.on_token(wish.request, wish.sample, token)
         return torch.full_like(logits, -torch.inf).scatter_(1, tokens[:, None], 0.0)
 
     def ended(self, _token_ids: Tensor, _scores: Any) -> Tensor:

@@ -7,6 +7,7 @@ refilled from the queue.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -15,7 +16,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from whet.engines._wishes import Wish, completion, reached, wishes_of
+from whet.engines._wishes import OnToken, Wish, completion, reached, wishes_of
+from whet.engines.huggingface import HuggingFace, HuggingFaceEngine
 from whet.errors import DataError, Interrupted
 from whet.functional.sampling import sample
 from whet.interfaces import Policy
@@ -26,6 +28,8 @@ from whet.seeding import uniforms
 from whet.text.stopping import Ending
 from whet.types import Completion, Request, SamplingParams
 
+_log = logging.getLogger(__name__)
+
 
 class Native(Plugin):
     """Settings of the native engine."""
@@ -34,9 +38,12 @@ class Native(Plugin):
     max_rows: int = Field(default=512, ge=1)
     """Completions in flight; more of them queue."""
 
-    def build(self, policy: Policy) -> NativeEngine:
-        """An engine that reads the policy's tensors."""
-        return NativeEngine(policy, self.max_rows)
+    def build(self, policy: Policy) -> NativeEngine | HuggingFaceEngine:
+        """An engine that reads the policy's tensors; over `generate` where the model is of another family."""
+        if isinstance(policy.module, GPT):
+            return NativeEngine(policy, self.max_rows)
+        _log.info("no native engine for %s: sampling with generate()", type(policy.module).__name__)
+        return HuggingFaceEngine(policy, min(self.max_rows, HuggingFace().max_rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,7 @@ class NativeEngine:
         requests: Iterable[Request],
         params: SamplingParams,
         should_stop: Callable[[], bool] = lambda: False,
+        on_token: OnToken | None = None,
     ) -> Iterator[Completion]:
         """Completions as they finish. Raises `Interrupted` soon after `should_stop` turns true.
 
@@ -110,13 +118,16 @@ class NativeEngine:
             # Refilling pays only in batches: a prefill costs about as much as a decode step of all rows.
             if queue and len(rows) <= self._max_rows * 7 // 8:
                 taken = [queue.popleft() for _ in range(min(self._max_rows - len(rows), len(queue)))]
-                rows = rows.join(self._admit(taken, len(rows), cache, params))
+                new = self._admit(taken, len(rows), cache, params)
+                _tell(on_token, new, wishes)
+                rows = rows.join(new)
             finished = reached(rows.tokens, rows.count, ending) | (rows.count == params.max_completion_length)
             if bool(finished.any()):
                 yield from self._completions(rows.select(finished), wishes, ending)
                 rows = _compact(rows, finished, cache)
             if len(rows):
                 self._step(rows, cache, params)
+                _tell(on_token, rows, wishes)
 
     def _admit(self, wishes: Sequence[Wish], first_row: int, cache: KVCache, params: SamplingParams) -> _Rows:
         """Computes each prompt once, for as many cache rows as there are wishes, and samples every first token."""
@@ -151,6 +162,14 @@ class NativeEngine:
     @property
     def _device(self) -> torch.device:
         return self._module.wte.weight.device
+
+
+def _tell(on_token: OnToken | None, rows: _Rows, wishes: Sequence[Wish]) -> None:
+    """Says the newest token of every row."""
+    if on_token is None:
+        return
+    for place, token in zip(rows.place.tolist(), rows.newest[:, 0].tolist(), strict=True):
+        on_token(wishes[place].request, wishes[place].sample, token)
 
 
 def _compact(rows: _Rows, finished: Tensor, cache: KVCache) -> _Rows:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pydantic import Field
 
+from whet.engines._wishes import OnToken
 from whet.errors import DataError, Interrupted
 from whet.interfaces import Policy, Tokenizer
 from whet.registry import Plugin
@@ -38,6 +39,7 @@ class ScriptedEngine:
         requests: Iterable[Request],
         params: SamplingParams,
         should_stop: Callable[[], bool] = lambda: False,
+        on_token: OnToken | None = None,
     ) -> Iterator[Completion]:
         """Completions in the order of the requests, cut at `max_completion_length`."""
         for number, request in enumerate(requests):
@@ -49,7 +51,9 @@ class ScriptedEngine:
             for i in range(len(request.keys)):
                 if should_stop():
                     raise Interrupted
-                yield self._completion(number, i, texts[i % len(texts)], params)
+                completion = self._completion(number, i, texts[i % len(texts)], params)
+                _tell(on_token, completion)
+                yield completion
 
     def _completion(self, request: int, sample: int, text: str, params: SamplingParams) -> Completion:
         ids = (*self._tokenizer.encode(text), self._tokenizer.eos_id)
@@ -63,3 +67,8 @@ class ScriptedEngine:
             policy_version=self._policy.version,
             text=self._tokenizer.decode(cut),
         )
+
+
+def _tell(on_token: OnToken | None, completion: Completion) -> None:
+    for token in completion.token_ids if on_token is not None else ():
+        on_token(completion.request, completion.sample, token)  # type: ignore[misc]

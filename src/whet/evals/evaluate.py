@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from whet.config import Config, EvalConfig, SamplingConfig
+from whet.config import Config, EvalConfig, PromptConfig, SamplingConfig
 from whet.errors import DataError
 from whet.evals.entropy import entropy_means
 from whet.evals.metrics import Metrics, metrics_of
@@ -23,6 +23,7 @@ from whet.evals.rescore import rescore
 from whet.interfaces import Engine, Policy, Task
 from whet.rollouts.collect import collect
 from whet.seeding import key
+from whet.text.prompts import PromptEncoder
 from whet.types import Example, RolloutGroup, SamplingParams
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class EvalPlan:
     sampling: SamplingConfig
     """Lengths and stop strings; the temperature is that of `config`."""
     seed: int
+    prompt: PromptConfig
     overlap: int = 0
     """Evaluation questions that are also training questions."""
     microbatch_tokens: int = 16384
@@ -85,6 +87,7 @@ def plan_of(config: Config, train: Sequence[Example]) -> EvalPlan:
         config=config.eval,
         sampling=config.sampling,
         seed=config.seed,
+        prompt=config.prompt,
         overlap=check_overlap(train, examples, allow=config.eval.allow_overlap),
         microbatch_tokens=config.batch.microbatch_tokens,
         threshold=config.eval.threshold,
@@ -105,7 +108,7 @@ def evaluate(
     the result is the same. Raises `StaleRecords` when they belong to other weights or settings, `Interrupted`
     when told to stop.
     """
-    weights = weights_hash(policy.module)
+    weights, encode = weights_hash(policy.module), PromptEncoder(policy.tokenizer, plan.prompt)
     known = {record.place: record for record in done}
     records: list[EvalRecord] = []
     for params, items in _chunks(plan):
@@ -116,7 +119,7 @@ def evaluate(
         if len(old) == len(places):
             records += rescore(old, plan.task, [example for example, _ in items]).records
             continue
-        groups = collect(engine, policy.tokenizer, items, plan.task, params, should_stop)
+        groups = collect(engine, encode, items, plan.task, params, should_stop)
         new = [record_of(r, i, settings, weights) for g in groups for i, r in enumerate(g.rollouts)]
         new = _with_entropy(new, groups, policy, plan) if params.temperature else new
         sink([record for record in new if record.place not in known])

@@ -58,7 +58,7 @@ class FromScratch(Plugin):
     @staticmethod
     def load(directory: Path, device: torch.device) -> "FromScratchPolicy":
         """The policy that `FromScratchPolicy.save` wrote."""
-        sizes = json.loads((directory / "config.json").read_text(encoding="utf-8"))["sizes"]
+        sizes = json.loads((directory / "policy.json").read_text(encoding="utf-8"))["sizes"]
         module = GPT(GPTConfig(**sizes))
         module.load_state_dict(load_file(directory / "model.safetensors"))
         return FromScratchPolicy(module.to(device), load_tokenizer(directory))
@@ -82,7 +82,7 @@ class FromScratchPolicy:
         """Writes weights, sizes and tokenizer; equal policies write byte-equal files."""
         sizes = {name: getattr(self.module.config, name) for name in GPTConfig.__slots__}
         text = json.dumps({"policy": "from_scratch", "sizes": sizes}, indent=2, sort_keys=True)
-        (directory / "config.json").write_text(text + "\n", encoding="utf-8")
+        (directory / "policy.json").write_text(text + "\n", encoding="utf-8")
         save_file(
             {k: v.contiguous() for k, v in self.module.state_dict().items()}, directory / "model.safetensors"
         )

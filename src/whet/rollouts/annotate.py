@@ -8,11 +8,12 @@ from torch import Tensor
 
 from whet.interfaces import Algorithm, Policy
 from whet.rollouts.batch import microbatches, minibatches
+from whet.rollouts.reference import Reference
 from whet.types import Batch
 
 
 def annotate(
-    batch: Batch, algorithm: Algorithm, policy: Policy, reference: Policy | None, max_tokens: int
+    batch: Batch, algorithm: Algorithm, policy: Policy, reference: Reference | None, max_tokens: int
 ) -> Batch:
     """The batch with what the algorithm needs; nothing is computed that it does not need."""
     parts = minibatches(batch, algorithm.num_minibatches)
@@ -25,7 +26,7 @@ def annotate(
 
 
 @torch.no_grad()
-def _logprobs(batch: Batch, policy: Policy, parts: list[Tensor], max_tokens: int) -> Tensor:
+def _logprobs(batch: Batch, policy: Policy | Reference, parts: list[Tensor], max_tokens: int) -> Tensor:
     """Log-probabilities `[B, T]`, cut exactly as the updates will be: the first ratio is 1 to the last bit."""
     logprobs = torch.zeros_like(batch.sampling_logprobs)
     for rows in parts:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 
 from whet.config import SamplingConfig
 from whet.errors import DataError
-from whet.interfaces import Engine, Task, Tokenizer
+from whet.interfaces import Engine, Task
 from whet.rollouts.score import score_text
+from whet.text.prompts import PromptEncoder
 from whet.types import Completion, Example, Request, Rollout, RolloutGroup, SamplingParams
 
 Item = tuple[Example, tuple[int, ...]]
@@ -14,14 +15,14 @@ Item = tuple[Example, tuple[int, ...]]
 
 def collect(
     engine: Engine,
-    tokenizer: Tokenizer,
+    encode: PromptEncoder,
     items: Sequence[Item],
     task: Task,
     params: SamplingParams,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[RolloutGroup]:
     """One scored group per item, in the order of the items. Completions are scored as they finish."""
-    requests = [Request(prompt_ids=tuple(tokenizer.encode(e.prompt)), keys=keys) for e, keys in items]
+    requests = [Request(prompt_ids=encode(e), keys=keys) for e, keys in items]
     found: list[dict[int, Rollout]] = [{} for _ in items]
     for completion in engine.generate(requests, params, should_stop):
         example, prompt_ids = items[completion.request][0], requests[completion.request].prompt_ids
@@ -33,13 +34,13 @@ def collect(
 
 
 def check_prompts(
-    examples: Sequence[Example], tokenizer: Tokenizer, sampling: SamplingConfig, context_length: int
+    examples: Sequence[Example], encode: PromptEncoder, sampling: SamplingConfig, context_length: int
 ) -> None:
     """Raises `DataError` naming the first prompt that is empty or too long: a prompt is never cut."""
     left = context_length - sampling.max_completion_length
     room = min(sampling.max_prompt_length, left)
     for example in examples:
-        length = len(tokenizer.encode(example.prompt))
+        length = len(encode(example))
         if length == 0:
             raise DataError(f"the prompt of {example.id} is empty: the first token needs one before it")
         if length > room:

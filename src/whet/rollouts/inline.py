@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from whet.config import Config
-from whet.interfaces import Engine, Task, Tokenizer
+from whet.interfaces import Engine, Task
 from whet.rollouts.collect import Item, collect
 from whet.rollouts.prompts import PromptSampler
 from whet.seeding import key
+from whet.text.prompts import PromptEncoder
 from whet.types import RolloutGroup, StepGroups
 
 
@@ -20,14 +21,14 @@ class InlineSource:
         task: Task,
         sampler: PromptSampler,
         engine: Engine,
-        tokenizer: Tokenizer,
+        encode: PromptEncoder,
         should_stop: Callable[[], bool],
     ) -> None:
         self._config = config
         self._task = task
         self._sampler = sampler
         self._engine = engine
-        self._tokenizer = tokenizer
+        self._encode = encode
         self._should_stop = should_stop
 
     @property
@@ -57,7 +58,7 @@ class InlineSource:
             for i, example in enumerate(self._sampler.draw(count))
         ]
         params = self._config.sampling.params()
-        return collect(self._engine, self._tokenizer, items, self._task, params, self._should_stop)
+        return collect(self._engine, self._encode, items, self._task, params, self._should_stop)
 
     def _key(self, step: int, prompt: int, sample: int) -> int:
         return key(self._config.seed, "rollout", step, prompt, sample)

@@ -15,8 +15,8 @@ MODEL = "model"
 
 
 def load_policy(model: Path, device: torch.device) -> Policy:
-    """The policy saved in a directory; its config.json names the kind."""
-    file = model / "config.json"
+    """The policy saved in a directory; its policy.json names the kind."""
+    file = model / "policy.json"
     if not file.is_file():
         raise RunError(f"{model} holds no policy: {file.name} is missing")
     kind = cast(Any, registry.load("policies", read_json(file)["policy"]))

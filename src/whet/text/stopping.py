@@ -15,7 +15,7 @@ class Ending:
         self._tokenizer = tokenizer
         self._stop = tuple(stop)
         self._tail = max((len(s.encode()) for s in stop), default=0) + _TAIL_TOKENS
-        self.eos_id = tokenizer.eos_id
+        self.stop_ids = tokenizer.stop_ids
 
     @property
     def needs_text(self) -> bool:
@@ -24,7 +24,7 @@ class Ending:
 
     def reached(self, token_ids: Sequence[int]) -> bool:
         """Whether the newest token is end-of-text or completes a stop string."""
-        if token_ids[-1] == self.eos_id:
+        if token_ids[-1] in self.stop_ids:
             return True
         return self.needs_text and self._completes_a_stop_string(token_ids)
 

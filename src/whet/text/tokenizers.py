@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from whet.errors import DataError
+from whet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -19,6 +19,9 @@ class TextTokenizer:
     """Wraps a `tokenizers.Tokenizer`; id 0 is the end-of-text token."""
 
     eos_id = 0
+    stop_ids = frozenset({0})
+    bos_ids: tuple[int, ...] = ()
+    chat_template: str | None = None
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -42,6 +45,20 @@ class TextTokenizer:
         """The text of ids, end-of-text left out."""
         text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=True)
         return text
+
+    def spell(self, token_ids: Sequence[int]) -> str:
+        """The text of ids, end-of-text visible."""
+        text: str = self._tokenizer.decode(list(token_ids), skip_special_tokens=False)
+        return text
+
+    def render(
+        self, messages: Sequence[Mapping[str, str]], template: str, variables: Mapping[str, Any]
+    ) -> str:
+        """Raises `ConfigError`: the vocabulary has no tokens for roles."""
+        raise ConfigError(
+            "a from_scratch policy has no form for conversations: its tokenizer knows no roles; set prompt.chat=false, "
+            "or give the data plain prompts"
+        )
 
     def save(self, directory: Path) -> None:
         """Writes tokenizer.json, which transformers' `PreTrainedTokenizerFast` reads too."""

@@ -19,7 +19,10 @@ from whet.interfaces import Engine, Policy, Source, Tracker
 from whet.rollouts.collect import check_prompts
 from whet.rollouts.inline import InlineSource
 from whet.rollouts.prompts import PromptSampler
-from whet.runs.directory import RunDirectory
+from whet.rollouts.reference import Reference
+from whet.runs.directory import RunDirectory, resolve
+from whet.runs.policy import MODEL, load_policy
+from whet.text.prompts import PromptEncoder
 from whet.tracking.jsonl import JsonlLog
 from whet.tracking.open import RunView, build_trackers
 from whet.training.optimizer import Optimizer, learning_rate
@@ -82,7 +85,7 @@ class Job:
     state: RunState
     stop: StopSignal
     probes: Probes
-    reference: Policy | None = None
+    reference: Reference | None = None
     condition: Condition | None = None
     timer: Timer = field(default_factory=Timer)
     trackers: list[Tracker] = field(default_factory=list)
@@ -122,12 +125,20 @@ class Job:
 
 def build_policy(config: Config, data: Data, device: torch.device) -> Policy:
     """The policy of a new run, prompts and demonstrations checked against its context."""
-    policy = cast(Policy, cast(Any, config.policy).build(data.texts(), config.seed, device))
+    policy = _new_policy(config, data, device)
+    encode = PromptEncoder(policy.tokenizer, config.prompt)
     for examples in (data.train, data.plan.examples):
-        check_prompts(examples, policy.tokenizer, config.sampling, policy.context_length)
+        check_prompts(examples, encode, config.sampling, policy.context_length)
     if config.warm_start is not None:
-        demonstrations(policy, data.train)
+        demonstrations(policy, encode, data.train)
     return policy
+
+
+def _new_policy(config: Config, data: Data, device: torch.device) -> Policy:
+    if config.init_from is not None:
+        run, which = resolve(config.init_from, config.runs_root)
+        return load_policy(run.checkpoint(which or "latest") / MODEL, device)
+    return cast(Policy, cast(Any, config.policy).build(data.texts(), config.seed, device))
 
 
 def build_job(
@@ -135,7 +146,7 @@ def build_job(
 ) -> Job:
     """Engine, source and optimizer around a policy."""
     engine = cast(Engine, cast(Any, config.engine).build(policy))
-    sampler = PromptSampler(data.train, config.seed)
+    sampler, encode = PromptSampler(data.train, config.seed), PromptEncoder(policy.tokenizer, config.prompt)
     learner = Learner(
         policy, Optimizer(policy.module, config.optimizer), config.batch.microbatch_tokens, World()
     )
@@ -146,7 +157,7 @@ def build_job(
         data=data,
         learner=learner,
         engine=engine,
-        source=InlineSource(config, config.task, sampler, engine, policy.tokenizer, stop),
+        source=InlineSource(config, config.task, sampler, engine, encode, stop),
         state=state,
         stop=stop,
         probes=Probes(config.probes, state, learner),

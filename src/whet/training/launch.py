@@ -16,10 +16,12 @@ from whet.config import Config, WarmStartConfig, dump_config, load_config
 from whet.errors import Interrupted, RunError, WhetError
 from whet.evals.evaluate import EvalResult
 from whet.evals.plots import plot_run
-from whet.interfaces import Policy
+from whet.rollouts.reference import Reference, trained_tensors
 from whet.runs import checkpoint, environment
 from whet.runs.directory import RunDirectory, State
+from whet.runs.files import read_tensors, write_tensors
 from whet.runs.policy import MODEL, load_policy, pick_device, set_threads
+from whet.text.prompts import PromptEncoder
 from whet.tracking.metrics import Metrics
 from whet.training.finish import evaluate_at, log_evaluation
 from whet.training.job import Data, Horizon, Job, build_job, build_policy, open_logs
@@ -27,8 +29,9 @@ from whet.training.rl import learn
 from whet.training.saving import restore, save
 from whet.training.state import RunState
 from whet.training.stop import Condition, StopSignal
-from whet.training.warm_start import WarmStart
+from whet.training.warm_start import WarmStart, demonstrations
 
+_TENSORS = "reference.safetensors"
 _log = logging.getLogger(__name__)
 
 
@@ -109,7 +112,8 @@ def _begin(job: Job) -> None:
 
 def _warm_start(job: Job, config: WarmStartConfig) -> None:
     """Goes on where an interruption left the stage."""
-    stage = WarmStart(job.policy, job.data.train, config, job.config.seed)
+    encode = PromptEncoder(job.policy.tokenizer, job.config.prompt)
+    stage = WarmStart(job.policy, demonstrations(job.policy, encode, job.data.train), config, job.config.seed)
     root = job.run.path / "warm_start"
     if (path := checkpoint.newest_good(root)) is not None:
         stage.restore(path)
@@ -151,7 +155,7 @@ def _to_the_end(job: Job) -> None:
     run.update_summary(wall_s=round(job.seconds, 3), seed=config.seed, state="finished", why=why)
 
 
-def _reference(job: Job) -> Policy | None:
+def _reference(job: Job) -> Reference | None:
     """The frozen policy of step 0, when the algorithm keeps one; saved in the run once."""
     if not job.config.algorithm.needs_reference:
         return None
@@ -162,15 +166,9 @@ def _reference(job: Job) -> Policy | None:
             raise RunError(
                 f"{root} holds no good copy of the policy of step 0, and it cannot be made again at this step"
             )
-        path = checkpoint.save(root, 0, lambda directory: _save_model(job.policy, directory))
-    reference = load_policy(path / MODEL, job.device)
-    reference.module.requires_grad_(False)
-    return reference
-
-
-def _save_model(policy: Policy, directory: Path) -> None:
-    (directory / MODEL).mkdir()
-    policy.save(directory / MODEL)
+        tensors = trained_tensors(job.policy)
+        path = checkpoint.save(root, 0, lambda directory: write_tensors(directory / _TENSORS, tensors))
+    return Reference(job.policy, read_tensors(path / _TENSORS))
 
 
 def _evaluate(job: Job, when: str, step: int) -> None:

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import torch
 
-from whet.config import Config
+from whet.config import Config, PromptConfig
 from whet.evals.evaluate import CHUNK
 from whet.interfaces import Policy
+from whet.text.prompts import PromptEncoder
 from whet.training.failures import check_rewards
 from whet.training.job import Data, Horizon, build_policy
 
@@ -50,17 +51,18 @@ def preflight(config: Config) -> dict[str, Any]:
     check_rewards(config.task, data.train[0])
     policy = build_policy(config, data, torch.device("cpu"))
     cast(Any, config.engine).build(policy)
-    return forecast(config, sizes_of(policy, data))
+    return forecast(config, sizes_of(policy, data, config.prompt))
 
 
-def sizes_of(policy: Policy, data: Data) -> Sizes:
+def sizes_of(policy: Policy, data: Data, prompt: PromptConfig) -> Sizes:
     """The sizes of a policy that was built, and of the data. Layers and width are 0 where it does not tell them."""
     shape = getattr(policy.module, "config", None)
-    prompts = (e.prompt for examples in (data.train, data.plan.examples) for e in examples)
+    encode = PromptEncoder(policy.tokenizer, prompt)
+    examples = (*data.train, *data.plan.examples)
     return Sizes(
         num_train=len(data.train),
         num_test=len(data.plan.examples),
-        longest_prompt=max(len(policy.tokenizer.encode(prompt)) for prompt in prompts),
+        longest_prompt=max(len(encode(e)) for e in examples),
         parameters=sum(p.numel() for p in policy.module.parameters()),
         num_layers=getattr(shape, "num_layers", 0),
         width=getattr(shape, "width", 0),

@@ -18,6 +18,7 @@ from whet.rollouts.batch import make_batch
 from whet.rollouts.prompts import PromptSampler
 from whet.runs.files import read_json, read_tensors, write_json, write_tensors
 from whet.runs.policy import MODEL, load_policy
+from whet.text.prompts import PromptEncoder
 from whet.tracking.metrics import Metrics
 from whet.training.objectives import Imitation
 from whet.training.optimizer import Optimizer, learning_rate
@@ -32,10 +33,9 @@ class WarmStart:
     """The stage, step by step: a function of the seed alone, which can be written down and taken up again."""
 
     def __init__(
-        self, policy: Policy, examples: Sequence[Example], config: WarmStartConfig, seed: int
+        self, policy: Policy, rollouts: Sequence[Rollout], config: WarmStartConfig, seed: int
     ) -> None:
-        """Raises `DataError` for demonstrations that cannot be used."""
-        rollouts = demonstrations(policy, examples)
+        """rollouts: the demonstrations."""
         self._config = config
         self._by_id = {r.example.id: r for r in rollouts}
         self._prompts = PromptSampler([r.example for r in rollouts], seed)
@@ -85,9 +85,9 @@ class WarmStart:
         return next(self._learner.policy.module.parameters()).device
 
 
-def demonstrations(policy: Policy, examples: Sequence[Example]) -> list[Rollout]:
+def demonstrations(policy: Policy, encode: PromptEncoder, examples: Sequence[Example]) -> list[Rollout]:
     """The demonstrations as rollouts; raises `DataError` when there is none, or one exceeds the context."""
-    taught = [_demonstration(e, policy) for e in examples if e.demonstration is not None]
+    taught = [_demonstration(e, policy, encode) for e in examples if e.demonstration is not None]
     if not taught:
         raise DataError(
             "warm_start needs demonstrations, and no example of the task has one; remove warm_start"
@@ -100,10 +100,10 @@ def _batch(rollouts: Sequence[Rollout], device: torch.device) -> Batch:
     return make_batch(groups, SamplingConfig(), device)
 
 
-def _demonstration(example: Example, policy: Policy) -> Rollout:
+def _demonstration(example: Example, policy: Policy, encode: PromptEncoder) -> Rollout:
     """The demonstration as a rollout that the policy might have sampled."""
     assert example.demonstration is not None
-    prompt = policy.tokenizer.encode(example.prompt)
+    prompt = encode(example)
     completion = [*policy.tokenizer.encode(example.demonstration), policy.tokenizer.eos_id]
     length = len(prompt) + len(completion)
     if length > policy.context_length:
