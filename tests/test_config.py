@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from whet import yaml_source
-from whet.config import Config, dump_config, load_config, shipped_configs
+from whet import shipped, yaml_source
+from whet.config import Config, dump_config, load_config
 from whet.errors import ConfigError
 
 PLUGINS = """
@@ -392,7 +392,7 @@ def test_a_malformed_override_is_refused(load: Load, text: str) -> None:
 def test_a_missing_file_says_what_was_looked_for_and_what_there_is(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("whet.config.shipped_configs", lambda: ["arithmetic", "debug"])
+    monkeypatch.setattr("whet.shipped.names", lambda: ["arithmetic", "debug"])
     with pytest.raises(ConfigError) as caught:
         load_config(["arithmetik.yaml"])
     assert str(caught.value) == (
@@ -407,7 +407,7 @@ def test_a_shipped_config_is_found_by_its_name(
 ) -> None:
     Path("package").mkdir()
     Path("package/quick.yaml").write_text(FILE + "seed: x\n")
-    monkeypatch.setattr("whet.config._SHIPPED", Path("package").resolve())
+    monkeypatch.setattr("whet.shipped.CONFIGS", Path("package").resolve())
     with pytest.raises(ConfigError) as caught:
         load_config([name])
     assert str(caught.value) == "seed: expected an integer, found 'x' (configs/quick.yaml, line 9)"
@@ -416,13 +416,39 @@ def test_a_shipped_config_is_found_by_its_name(
 def test_a_file_of_ones_own_wins_over_a_shipped_config(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("package").mkdir()
     Path("package/base.yaml").write_text("max_steps: 99\n")
-    monkeypatch.setattr("whet.config._SHIPPED", Path("package").resolve())
+    monkeypatch.setattr("whet.shipped.CONFIGS", Path("package").resolve())
     assert load_config(["base.yaml"]).max_steps == 5
 
 
-@pytest.mark.parametrize("name", shipped_configs())
+@pytest.mark.parametrize("name", [name for name in shipped.names() if not shipped.is_overlay(name)])
 def test_every_shipped_config_is_valid(name: str) -> None:
-    assert load_config([name]).max_steps
+    config = load_config([name])
+    assert config.max_steps or config.num_epochs
+
+
+@pytest.mark.parametrize("name", ["deep/baseline", "deep/baseline.yaml", "configs/deep/baseline.yaml"])
+def test_a_shipped_config_in_a_folder_is_found_with_the_folder(
+    load: Load, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    Path("package/deep").mkdir(parents=True)
+    Path("package/deep/baseline.yaml").write_text(FILE)
+    monkeypatch.setattr("whet.shipped.CONFIGS", Path("package").resolve())
+    assert load_config([name]) == load_config(["base.yaml"])
+    with pytest.raises(ConfigError, match="Did you mean deep/baseline"):
+        load_config(["deep/baselin"])
+
+
+def test_an_overlay_alone_says_how_it_is_used(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("package").mkdir()
+    Path("package/short.yaml").write_text("max_steps: 2\n")
+    monkeypatch.setattr("whet.shipped.CONFIGS", Path("package").resolve())
+    assert load_config(["base.yaml", "short"]).max_steps == 2
+    with pytest.raises(ConfigError) as caught:
+        load_config(["short"])
+    assert str(caught.value) == (
+        "short changes settings of another config and has no task of its own: "
+        "put it after one, such as `arithmetic short`"
+    )
 
 
 # --- the resolved config ---

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[frozenset[str], ...] = tuple(
     frozenset(floor.split())
     for floor in (
-        "types interfaces errors registry config config_problems seeding yaml_source foreign_names",
+        "types interfaces errors registry config config_problems seeding yaml_source foreign_names shipped",
         "functional models text sandbox distributed tracking",
         "policies",
         "verifiers engines algorithms probes",

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
-from whet import registry, yaml_source
+from whet import registry, shipped, yaml_source
 from whet.config_problems import explain
 from whet.errors import ConfigError, SettingWarning
 from whet.interfaces import Algorithm, Probe, Task
@@ -233,6 +233,8 @@ def load_config(sources: Sequence[str | Path | Mapping[str, Any]], overrides: Se
             layer = yaml_source.merge(layer, read())
         except ConfigError as error:
             problems.append(str(error))
+    if missing := _only_overlays(sources, layer.values):
+        problems.append(missing)
     if problems:
         raise ConfigError("\n".join(problems))
     try:
@@ -246,28 +248,37 @@ def dump_config(config: Config) -> str:
     return yaml_source.to_text(config.model_dump(mode="json"))
 
 
-def shipped_configs() -> list[str]:
-    """The names of the configs that come with whet."""
-    return sorted(path.stem for path in _SHIPPED.glob("*.yaml"))
-
-
-_SHIPPED = Path(__file__).parent / "configs"
-
-
 def _layer(source: str | Path | Mapping[str, Any]) -> yaml_source.Layer:
     if isinstance(source, Mapping):
         return yaml_source.from_mapping(source)
     path = Path(source)
     if path.is_file():
         return yaml_source.from_file(path, str(path))
-    name = path.stem if path.suffix in (".yaml", ".yml") else path.name
-    if path.parent in (Path(), Path("configs")) and name in shipped_configs():
-        return yaml_source.from_file(_SHIPPED / f"{name}.yaml", f"configs/{name}.yaml")
-    close = difflib.get_close_matches(name, shipped_configs(), 1)
+    if (name := shipped.name_of(path)) is not None:
+        return yaml_source.from_file(shipped.path_of(name), f"configs/{name}.yaml")
+    known = shipped.names()
+    close = difflib.get_close_matches(path.with_suffix("").as_posix().removeprefix("configs/"), known, 1)
     hint = f" Did you mean {close[0]}?" if close else ""
-    known = ", ".join(shipped_configs()) or "none"
     raise ConfigError(
-        f"there is no file {str(path)!r} in {Path.cwd()}, nor a config of that name.{hint} Shipped: {known}"
+        f"there is no file {str(path)!r} in {Path.cwd()}, nor a config of that name.{hint} "
+        f"Shipped: {', '.join(known) or 'none'}"
+    )
+
+
+def _only_overlays(sources: Sequence[str | Path | Mapping[str, Any]], values: Mapping[str, Any]) -> str:
+    """What to do about configs that change others and have no task to change; empty where there is one."""
+    names = [
+        n
+        for s in sources
+        if not isinstance(s, Mapping) and not Path(s).is_file()
+        if (n := shipped.name_of(s))
+    ]
+    if "task" in values or not any(map(shipped.is_overlay, names)):
+        return ""
+    overlays = " ".join(names)
+    return (
+        f"{overlays} changes settings of another config and has no task of its own: "
+        f"put it after one, such as `arithmetic {overlays}`"
     )
 
 
@@ -277,6 +288,8 @@ def _contradictions(config: Config) -> Iterator[str]:
     if config.policy is None and config.init_from is None:
         known = ", ".join(registry.names("policies"))
         yield f"policy is missing: expected one of {known}, or init_from with a run to start from"
+    if config.stage == "sft" and config.warm_start is not None:
+        yield "warm_start comes before RL and has no place in stage sft: the run itself imitates; remove it"
     if config.max_steps is None and config.num_epochs is None:
         yield "max_steps and num_epochs are both missing: say how long to train, for instance max_steps: 100"
     if algorithm.num_minibatches > batch.prompts_per_step:
