@@ -38,7 +38,7 @@ class TextTokenizer:
                 f"no token for {''.join(unknown)!r} in {text[:80]!r}: the tokenizer knows only the characters of the "
                 "training data; use policy.tokenizer=bpe, or name them in policy.alphabet"
             )
-        ids: list[int] = self._tokenizer.encode(_unicode(text), add_special_tokens=False).ids
+        ids: list[int] = self._tokenizer.encode(unicode_text(text), add_special_tokens=False).ids
         return ids
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -69,7 +69,7 @@ def character_tokenizer(texts: Iterable[str], alphabet: str = "") -> TextTokeniz
     """One token per character found in the texts or named in the alphabet."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-    characters = sorted(set(alphabet).union(*map(set, map(_unicode, texts))))
+    characters = sorted(set(alphabet).union(*map(set, map(unicode_text, texts))))
     vocabulary = {EOS: 0, **{c: i for i, c in enumerate(characters, start=1)}}
     tokenizer = Tokenizer(models.WordLevel(vocabulary))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
@@ -94,7 +94,7 @@ def bpe_tokenizer(texts: Iterable[str], vocab_size: int) -> TextTokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(map(_unicode, texts), trainer)
+    tokenizer.train_from_iterator(map(unicode_text, texts), trainer)
     return TextTokenizer(tokenizer)
 
 
@@ -105,7 +105,7 @@ def load_tokenizer(directory: Path) -> TextTokenizer:
     return TextTokenizer(Tokenizer.from_file(str(directory / _FILE)))
 
 
-def _unicode(text: str) -> str:
+def unicode_text(text: str) -> str:
     """The text itself; raises `DataError` for half of a surrogate pair, which JSON escapes can smuggle in."""
     try:
         text.encode()
