@@ -15,11 +15,12 @@ from pydantic.fields import FieldInfo
 
 from whet import registry
 from whet.errors import ConfigError
-from whet.foreign_names import WHET_NAMES, setting_of
+from whet.foreign_names import answer_for, exact_answer, known_words, place_of
 from whet.yaml_source import KeyPath, Layer
 
 _BASIC = {int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+_KINDS = {"task": "tasks", "policy": "policies", "engine": "engines", "algorithm": "algorithms"}
 _WRITTEN = {None: "null", True: "true", False: "false"}
 
 
@@ -74,7 +75,9 @@ def _line(problem: Problem, layer: Layer, places: list[str]) -> str:
     path = ".".join(map(str, problem.path))
     where = f" ({origin})" if (origin := _origin(problem.path, layer)) else ""
     if kind == "extra_forbidden":
-        return f"{path} is not a setting of {_owner(problem)}{where}. {_hint(problem, places)}"
+        return _foreign_section(problem, layer, places) or (
+            f"{path} is not a setting of {_owner(problem)}{where}. {_hint(problem, places)}"
+        )
     if isinstance(inner, ConfigError) or kind in ("value_error", "assertion_error"):
         text = str(inner) if inner else problem.error["msg"]
         return f"{path}: {text}{where}" if path else text
@@ -106,18 +109,44 @@ def _expected(problem: Problem) -> str:
     return describe(field)
 
 
+def _foreign_section(problem: Problem, layer: Layer, places: list[str]) -> str:
+    """A line per setting of a whole section that another tool has; empty where no tool has such settings."""
+    if not isinstance(problem.error["input"], Mapping):
+        return ""
+    answers = {path: exact_answer(".".join(map(str, path))) for path in _leaves(problem)}
+    if not any(answers.values()):
+        return ""
+    return "\n".join(
+        f"{'.'.join(map(str, path))} is not a setting of whet ({layer.origin(path)}). "
+        + (_translated(answer, [], places) if answer else "It has nothing of that name.")
+        for path, answer in answers.items()
+    )
+
+
+def _leaves(problem: Problem) -> Iterator[KeyPath]:
+    """The settings inside an unknown section."""
+    waiting: list[tuple[KeyPath, Any]] = [(problem.path, problem.error["input"])]
+    for path, value in waiting:
+        if isinstance(value, Mapping):
+            waiting.extend(((*path, key), below) for key, below in value.items())
+        else:
+            yield path
+
+
 def _hint(problem: Problem, places: list[str]) -> str:
     key = str(problem.path[-1])
     model = _model_at(problem.model, problem.path[problem.depth : -1])
     here = [name for name in (model.model_fields if model else {}) if name != "name"]
+    exact = exact_answer(".".join(map(str, problem.path)))
+    if exact and (place_of(exact) or "").rpartition(".")[2] != key:
+        return _translated(exact, here, places)
     elsewhere = [path for path in places if path.rpartition(".")[2] == key]
     if elsewhere:
         level = min(path.count(".") for path in elsewhere)
         return f"Its place is {' or '.join(p for p in elsewhere if p.count('.') == level)}."
-    if key in WHET_NAMES:
-        last = setting_of(WHET_NAMES[key]).rpartition(".")[2]
-        return f"In whet it is {last if last in here else WHET_NAMES[key]}."
-    close = difflib.get_close_matches(key, {*here, *WHET_NAMES}, 1, 0.7)
+    if answer := answer_for(key):
+        return _translated(answer, here, places)
+    close = difflib.get_close_matches(key, {*here, *known_words()}, 1, 0.7)
     if close:
         prefix = ".".join(map(str, problem.path[:-1])) + "."
         return f"Did you mean {_name_of(close[0], here).removeprefix(prefix)}?"
@@ -127,8 +156,33 @@ def _hint(problem: Problem, places: list[str]) -> str:
     return f"Settings here: {', '.join(here)}." if here else "It has no settings."
 
 
+def _translated(answer: str, here: list[str], places: list[str]) -> str:
+    """What whet has for another tool's setting, as a sentence. here: the settings beside it, places: all."""
+    start, _, reason = answer.partition(": ")
+    if start in ("not needed", "not there"):
+        return f"whet {'does not need' if start == 'not needed' else 'does not have'} it: {reason}."
+    place = place_of(answer)
+    if place is None:
+        return f"In whet it is {answer}."
+    last, explanation = place.rpartition(".")[2], answer.removeprefix(place)
+    if last in here:
+        return f"In whet it is {last}{explanation}."
+    return f"In whet it is {place}{_owners(place, places)}{explanation}."
+
+
+def _owners(place: str, places: list[str]) -> str:
+    """Which plug-ins have a setting that those of this config lack: ` of huggingface`."""
+    section, _, setting = place.partition(".")
+    kind = _KINDS.get(section)
+    if place in places or setting in ("", "name") or kind is None:
+        return ""
+    field = setting.partition(".")[0]
+    having = [name for name in registry.names(kind) if field in registry.load(kind, name).model_fields]
+    return f" of {' or '.join(having)}" if having else ""
+
+
 def _name_of(match: str, here: list[str]) -> str:
-    return match if match in here else setting_of(WHET_NAMES[match])
+    return match if match in here else place_of(answer_for(match) or match) or match
 
 
 def describe(field: FieldInfo) -> str:

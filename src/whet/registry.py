@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from typing import Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from whet.errors import ConfigError
+from whet.foreign_names import plugin_hint
 
 _FROM_FILE = "whet_file_"
 
@@ -114,8 +116,10 @@ def _name_of(cls: type[Plugin]) -> str:
 def _module(kind: str, name: str) -> ModuleType:
     known = names(kind)
     if name not in known:
-        close = difflib.get_close_matches(name, known, 1)
-        hint = f" Did you mean {close[0]}?" if close else ""
+        plain = re.sub(r"[\W_]+", "_", name.lower())
+        close = difflib.get_close_matches(plain, known, 1)
+        foreign = plugin_hint(kind, name)
+        hint = f" {foreign}." if foreign else f" Did you mean {close[0]}?" if close else ""
         raise ConfigError(f"there is no {name!r} among the {kind}.{hint} There are: {_listed(kind)}")
     return importlib.import_module(f"whet.{kind}.{name}")
 
