@@ -1,6 +1,6 @@
-"""Writes the tables of docs/configuration.md from the settings classes, whose docstrings are the explanations.
+"""Writes what the settings classes and their docstrings say: the tables of docs/configuration.md, the editors' schema.
 
-python tools/config_reference.py          rewrites all that stands below the mark in the page
+python tools/config_reference.py          rewrites all that stands below the mark in the page, and the schema file
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from whet import registry
+from whet import registry, shipped
 from whet.config import Config
 from whet.config_problems import describe, plugin_kind
+from whet.config_schema import schema_text
 from whet.interfaces import Algorithm, Probe, Task, Verifier
 from whet.registry import Plugin
 
@@ -110,4 +111,5 @@ def plain(text: str) -> str:
 
 
 if __name__ == "__main__":
+    (shipped.CONFIGS / shipped.SCHEMA).write_text(schema_text(), encoding="utf-8")
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

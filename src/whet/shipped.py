@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CONFIGS = Path(__file__).parent / "configs"
+SCHEMA = "whet.schema.json"
+"""File beside the configs that `tools/config_reference.py` writes."""
 EDITOR_LINE = "# yaml-language-server: $schema="
 """Editors that know YAML read settings, choices and meanings from the JSON Schema behind it."""
 
