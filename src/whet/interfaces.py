@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 from pydantic import Field, SerializeAsAny
 
 from whet import registry
+from whet.errors import ConfigError
 from whet.registry import Plugin
 from whet.types import (
     Batch,
@@ -67,6 +68,14 @@ class Task(Plugin, ABC):
     def examples(self, split: Split) -> Sequence[Example]:
         """The examples of a split, the first `limit` of them."""
         return self.load(split)[: self.limit]
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether there is a verifier, the config's or the task's own. Without one there is only imitation."""
+        try:
+            return bool(self.verifier or self.default_verifier())
+        except ConfigError:
+            return False
 
     def score(self, example: Example, text: str) -> Score:
         """The score of one completion's text."""

@@ -3,11 +3,13 @@
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 HEAVY = ("torch", "transformers", "pydantic", "numpy", "matplotlib", "yaml")
-VERBS = ("train", "resume", "eval", "sample", "runs", "show", "tasks")
+ROOT = Path(__file__).resolve().parents[2]
+VERBS = sorted(p.stem for p in (ROOT / "src/whet/cli").glob("[!_]*.py"))
 
 
 def python(*arguments):
@@ -38,7 +40,7 @@ except SystemExit:
 def test_help_lists_every_verb_on_one_line(whet):
     ended = whet("--help")
     lines = ended.out.partition("Commands:\n")[2].splitlines()
-    assert tuple(line.split()[0] for line in lines) == VERBS
+    assert sorted(line.split()[0] for line in lines) == VERBS
     assert not [line for line in lines if line.endswith("...")]
 
 

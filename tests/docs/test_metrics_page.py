@@ -48,13 +48,14 @@ CONFIG: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The keys of a run with everything on, and of one whose gradient is not finite."""
+    """The keys of a run with everything on, of one whose gradient is not finite, and of a supervised one."""
     root = tmp_path_factory.mktemp("metrics")
     (root / "broken.py").write_text(BROKEN)
     broken = {"name": f"{root}/broken.py:Broken"}
     runs = [
         whet.train(CONFIG, runs_root=str(root)),
         whet.train({**CONFIG, "algorithm": broken, "max_steps": 1}, runs_root=str(root)),
+        whet.train({**CONFIG, "stage": "sft", "warm_start": None, "max_steps": 1}, runs_root=str(root)),
     ]
     return {key for run in runs for line in run.metrics for key in line} - {"step"}
 

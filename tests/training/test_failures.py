@@ -298,7 +298,7 @@ def test_a_group_of_one_learns_under_reinforce(tmp_path: Path) -> None:
 
 def test_a_warm_start_without_demonstrations_is_refused(tmp_path: Path) -> None:
     settings = {"task": ROWS, "warm_start": {"steps": 1}}
-    nothing_was_made(tmp_path / "runs", "warm_start needs demonstrations", settings)
+    nothing_was_made(tmp_path / "runs", "nothing to imitate", settings)
 
 
 def test_a_demonstration_that_does_not_fit_is_refused(tmp_path: Path) -> None:

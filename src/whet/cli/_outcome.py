@@ -41,7 +41,9 @@ def _next(run: RunDirectory) -> list[tuple[str, str]]:
     name = run.name if is_found else str(run.path)
     if run.summary()["state"] == "stopped":
         return [(f"whet resume {name}", "go on from where it stopped")]
+    rl = [(f"whet train CONFIG init_from={name}", "RL from this policy")]
     return [
+        *(rl if run.summary().get("stage") == "sft" else []),
         (f"whet show {name}", "metrics, rollouts and files"),
         (f"whet eval {name} --all-steps", "accuracy over checkpoints"),
         (f"whet resume {name} --additional-steps 50", "train on"),

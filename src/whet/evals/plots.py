@@ -20,6 +20,7 @@ SAMPLED, GREEDY, THIRD, GREY = "#2563eb", "#d97706", "#0f766e", "#6b7280"
 ACCURACIES = (("pass@1", "sampled", SAMPLED, "o"), ("greedy", "greedy", GREEDY, "s"))
 CURVES = (
     ("reward/mean", "Training reward", "mean per step", SAMPLED),
+    ("loss/nll", "Negative log-likelihood", "nats per token", SAMPLED),
     ("completions/mean_length", "Completion length", "tokens", THIRD),
     ("policy/entropy", "Entropy", "nats per token", THIRD),
 )
@@ -44,7 +45,8 @@ STYLE: Any = {
 def plot_run(run: Path | RunDirectory) -> Path:
     """Draws plots/training.png: reward, held-out accuracy, completion length and entropy over steps.
 
-    Accuracy has its 95% intervals. A panel without data says so. Raises `RunError` when nothing is logged.
+    Of a supervised run its loss in place of the reward. Accuracy has its 95% intervals. A panel without data says so.
+    Raises `RunError` when nothing is logged.
     """
     run = run if isinstance(run, RunDirectory) else RunDirectory(run)
     steps = reader.metrics(run)
@@ -53,9 +55,10 @@ def plot_run(run: Path | RunDirectory) -> Path:
     if not steps and not evaluations:
         raise RunError(f"{run.path} has no logged step and no evaluation to draw")
     path = run.plots / "training.png"
-    reward, length, entropy = CURVES
-    with _drawing(path, 2, 2, _title(run)) as axes:
-        _draw_curve(axes[0], steps, reward)
+    reward, nll, length, entropy = CURVES
+    is_supervised = any("loss/nll" in line for line in steps)
+    with drawing(path, 2, 2, _title(run)) as axes:
+        _draw_curve(axes[0], steps, nll if is_supervised else reward)
         _draw_accuracy(axes[1], evaluations)
         _draw_curve(axes[2], steps, length)
         _draw_curve(axes[3], steps, entropy)
@@ -70,7 +73,7 @@ def plot_sweep(
     """Draws accuracy over steps with 95% intervals; checkpoints that failed are named below."""
     found: dict[int, Metrics] = {row.step: row.metrics for row in rows if row.ok and row.step is not None}
     failed = ", ".join(row.checkpoint for row in rows if not row.ok)
-    with _drawing(path) as (axes,):
+    with drawing(path) as (axes,):
         _draw_lines(axes, {"": found})
         axes.set_title(title)
         axes.set_xlabel("step" + (f"  (failed: {failed})" if failed else ""))
@@ -78,7 +81,7 @@ def plot_sweep(
 
 
 @contextmanager
-def _drawing(path: Path, rows: int = 1, columns: int = 1, title: str = "") -> Iterator[list[Axes]]:
+def drawing(path: Path, rows: int = 1, columns: int = 1, title: str = "") -> Iterator[list[Axes]]:
     """Panels in the house's style, written to the path at the end. Leaves matplotlib's own state as it
     was."""
     import matplotlib

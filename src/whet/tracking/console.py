@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     ("reward", "reward/mean", "6.3f"),
+    ("nll", "loss/nll", "6.3f"),
     ("length", "completions/mean_length", "6.1f"),
     ("tokens/s", "perf/tokens_per_s", "7,.0f"),
 )
-_EVALUATED = ("pass@1", "greedy")
+_EVALUATED = ("pass@1", "greedy", "/nll")
 _BARS = "▁▂▃▄▅▆▇█"
 _RECENT = 20
 _HISTORY = 40

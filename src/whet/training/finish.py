@@ -7,15 +7,19 @@ import math
 from collections.abc import Mapping
 
 from whet.errors import TrainingError
-from whet.evals.evaluate import EvalResult
+from whet.evals.likelihood import demonstration_nll
+from whet.evals.metrics import Metrics as EvalMetrics
 from whet.evals.metrics import scalars
 from whet.evals.store import evaluate_into
 from whet.interfaces import Algorithm
+from whet.rollouts.demonstrations import demonstrations
 from whet.runs import checkpoint
+from whet.text.prompts import PromptEncoder
 from whet.training.job import Job
 from whet.training.saving import save
 from whet.training.state import RunState
 from whet.training.timing import peak_memory_gb
+from whet.types import Rollout
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +53,7 @@ def finish_step(job: Job) -> None:
     metrics = state.metrics.values() | job.timer.metrics(state.metrics.values())
     metrics["perf/memory_gb"] = peak_memory_gb(job.device)
     if config.eval_every and step % config.eval_every == 0:
-        metrics |= _eval_metrics(job, step, evaluate_at(job, step))
+        metrics |= measure(job, step)[0]
     _look_for_the_end(job, metrics)
     if step % config.logging_every == 0 or step == job.horizon.max_steps:
         log(job, step, metrics)
@@ -61,18 +65,38 @@ def finish_step(job: Job) -> None:
             checkpoint.prune(job.run.training_state, config.keep_checkpoints, state.best_step)
 
 
-def evaluate_at(job: Job, step: int) -> EvalResult:
-    """The evaluation of the policy as it is, kept in the run; training does not notice it."""
+def measure(job: Job, step: int) -> tuple[dict[str, float], EvalMetrics]:
+    """What the policy is worth as it is: metrics for the logs, and the same with intervals. Training does not notice.
+
+    Held-out answers where the task scores them, held-out demonstrations in a supervised stage.
+    """
+    plan, found = job.data.plan, EvalMetrics()
     with job.timer("eval"):
-        plan = job.data.plan
-        directory = job.run.evaluation(plan.name, step)
-        result = evaluate_into(directory, job.policy, job.engine, plan, job.stop)
+        if plan.task.is_scored:
+            found |= _evaluate_answers(job, step)
+        if job.config.stage == "sft" and (taught := _held_out_demonstrations(job)):
+            found["nll"] = demonstration_nll(job.policy, taught, job.learner.microbatch_tokens)
+    _note_best(job.state, step, found)
+    return {f"eval/{plan.name}/{name}": value for name, value in scalars(found).items()}, found
+
+
+def _held_out_demonstrations(job: Job) -> list[Rollout]:
+    examples = [e for e in job.data.plan.examples if e.demonstration is not None]
+    encode = PromptEncoder(job.policy.tokenizer, job.config.prompt)
+    return demonstrations(job.policy, encode, examples) if examples else []
+
+
+def _evaluate_answers(job: Job, step: int) -> EvalMetrics:
+    """The evaluation of sampled answers, kept in the run."""
+    plan = job.data.plan
+    directory = job.run.evaluation(plan.name, step)
+    result = evaluate_into(directory, job.policy, job.engine, plan, job.stop)
     if failed := sum(not record.score.ok for record in result.records):
         _log.warning(
             "%d of %d completions of the evaluation have no score, because the verifier failed: the accuracy leaves "
             "them out; see status and detail in %s", failed, len(result.records), directory / "records.jsonl",
         )  # fmt: skip
-    return result
+    return result.metrics
 
 
 def log(job: Job, step: int, metrics: Mapping[str, float]) -> None:
@@ -81,28 +105,28 @@ def log(job: Job, step: int, metrics: Mapping[str, float]) -> None:
         tracker.log(step, {"progress/epoch": job.source.epoch, **metrics})
 
 
-def log_evaluation(job: Job, step: int, result: EvalResult) -> None:
-    """Logs an evaluation that belongs to no step of training."""
-    log(job, step, _eval_metrics(job, step, result))
-
-
-def _eval_metrics(job: Job, step: int, result: EvalResult) -> dict[str, float]:
-    task = job.data.plan.name
-    found, best = result.metrics.get("pass@1"), job.state.best_value
-    if found is not None and (best is None or found.mean > best):
-        job.state.best_step, job.state.best_value = step, found.mean
-    return {f"eval/{task}/{name}": value for name, value in scalars(result.metrics).items()}
+def _note_best(state: RunState, step: int, found: EvalMetrics) -> None:
+    """The best step has the highest sampled accuracy, or the likeliest demonstrations where nothing is scored."""
+    accuracy, nll = found.get("pass@1"), found.get("nll")
+    value = accuracy.mean if accuracy is not None else -nll.mean if nll is not None else None
+    if value is not None and (state.best_value is None or value > state.best_value):
+        state.best_step, state.best_value = step, value
 
 
 def _look_for_the_end(job: Job, metrics: Mapping[str, float]) -> None:
-    state, batch = job.state, job.state.batch
-    assert batch is not None and batch.advantages is not None
-    has_signal = rewards_differ(metrics, job.config.algorithm) and bool((batch.advantages != 0).any())
+    state = job.state
+    has_signal = job.config.stage == "sft" or _has_signal(job, metrics)
     state.no_signal_in_row = 0 if has_signal else state.no_signal_in_row + 1
     if state.no_signal_in_row >= job.config.stop.no_signal_steps:
         state.stop_reason = f"no signal for {state.no_signal_in_row} steps: {why_no_signal(metrics)}"
     if job.condition is not None and job.condition.holds(metrics, job.data.plan.name):
         state.stop_reason = f"{job.condition.text} holds"
+
+
+def _has_signal(job: Job, metrics: Mapping[str, float]) -> bool:
+    batch = job.state.batch
+    assert batch is not None and batch.advantages is not None
+    return rewards_differ(metrics, job.config.algorithm) and bool((batch.advantages != 0).any())
 
 
 def rewards_differ(metrics: Mapping[str, float], algorithm: Algorithm) -> bool:

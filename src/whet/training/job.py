@@ -17,6 +17,7 @@ from whet.errors import DataError, Interrupted
 from whet.evals.evaluate import EvalPlan, plan_of
 from whet.interfaces import Engine, Policy, Source, Tracker
 from whet.rollouts.collect import check_prompts
+from whet.rollouts.demonstrations import DemonstrationSource, demonstrations
 from whet.rollouts.inline import InlineSource
 from whet.rollouts.prompts import PromptSampler
 from whet.rollouts.reference import Reference
@@ -31,7 +32,6 @@ from whet.training.state import RunState
 from whet.training.stop import Condition, StopSignal
 from whet.training.timing import Timer
 from whet.training.update import Learner
-from whet.training.warm_start import demonstrations
 from whet.types import Example
 
 
@@ -46,6 +46,8 @@ class Data:
     def load(cls, config: Config) -> Data:
         """Raises `DataError` for an empty training set, and for one that shares a question with the evaluation set."""
         train = config.task.examples("train")
+        if config.stage == "sft":
+            train = [e for e in train if e.demonstration is not None] or train
         if not train:
             raise DataError(f"the train split of {config.task.name} has no examples")
         return cls(train, plan_of(config, train))
@@ -129,7 +131,7 @@ def build_policy(config: Config, data: Data, device: torch.device) -> Policy:
     encode = PromptEncoder(policy.tokenizer, config.prompt)
     for examples in (data.train, data.plan.examples):
         check_prompts(examples, encode, config.sampling, policy.context_length)
-    if config.warm_start is not None:
+    if config.warm_start is not None or config.stage == "sft":
         demonstrations(policy, encode, data.train)
     return policy
 
@@ -146,7 +148,6 @@ def build_job(
 ) -> Job:
     """Engine, source and optimizer around a policy."""
     engine = cast(Engine, cast(Any, config.engine).build(policy))
-    sampler, encode = PromptSampler(data.train, config.seed), PromptEncoder(policy.tokenizer, config.prompt)
     learner = Learner(
         policy, Optimizer(policy.module, config.optimizer), config.batch.microbatch_tokens, World()
     )
@@ -157,12 +158,21 @@ def build_job(
         data=data,
         learner=learner,
         engine=engine,
-        source=InlineSource(config, config.task, sampler, engine, encode, stop),
+        source=_source(config, data, policy, engine, stop),
         state=state,
         stop=stop,
         probes=Probes(config.probes, state, learner),
         condition=Condition(config.stop.when) if config.stop.when else None,
     )
+
+
+def _source(config: Config, data: Data, policy: Policy, engine: Engine, stop: StopSignal) -> Source:
+    encode = PromptEncoder(policy.tokenizer, config.prompt)
+    if config.stage == "sft":
+        taught = demonstrations(policy, encode, data.train)
+        return DemonstrationSource(taught, config.seed, config.batch.prompts_per_step)
+    sampler = PromptSampler(data.train, config.seed)
+    return InlineSource(config, config.task, sampler, engine, encode, stop)
 
 
 def open_logs(job: Job) -> None:

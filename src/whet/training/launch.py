@@ -14,22 +14,24 @@ import torch
 
 from whet.config import Config, WarmStartConfig, dump_config, load_config
 from whet.errors import Interrupted, RunError, WhetError
-from whet.evals.evaluate import EvalResult
+from whet.evals.metrics import Metrics as Intervals
 from whet.evals.plots import plot_run
+from whet.rollouts.demonstrations import demonstrations
 from whet.rollouts.reference import Reference, trained_tensors
 from whet.runs import checkpoint, environment
-from whet.runs.directory import RunDirectory, State
+from whet.runs.directory import RunDirectory, State, resolve
 from whet.runs.files import read_tensors, write_tensors
 from whet.runs.policy import MODEL, load_policy, pick_device, set_threads
 from whet.text.prompts import PromptEncoder
 from whet.tracking.metrics import Metrics
-from whet.training.finish import evaluate_at, log_evaluation
+from whet.training.finish import log, measure
 from whet.training.job import Data, Horizon, Job, build_job, build_policy, open_logs
 from whet.training.rl import learn
 from whet.training.saving import restore, save
+from whet.training.sft import imitate
 from whet.training.state import RunState
 from whet.training.stop import Condition, StopSignal
-from whet.training.warm_start import WarmStart, demonstrations
+from whet.training.warm_start import WarmStart
 
 _TENSORS = "reference.safetensors"
 _log = logging.getLogger(__name__)
@@ -38,6 +40,7 @@ _log = logging.getLogger(__name__)
 def start(config: Config) -> RunDirectory:
     """Trains a new run to its end and returns its directory. What can be wrong is found before it is made."""
     device = _prepare(config)
+    config = _with_origin(config)
     data = Data.load(config)
     policy = build_policy(config, data, device)
     run = RunDirectory.create(config.runs_root)
@@ -75,6 +78,14 @@ def resume(run: RunDirectory, from_step: str = "latest", additional_steps: int |
                 _begin(job)
             _to_the_end(job)
     return run
+
+
+def _with_origin(config: Config) -> Config:
+    """The config with the very checkpoint that it starts from: `latest` would soon be another one."""
+    if config.init_from is None:
+        return config
+    run, which = resolve(config.init_from, config.runs_root)
+    return config.model_copy(update={"init_from": str(run.checkpoint(which or "latest"))})
 
 
 def _prepare(config: Config) -> torch.device:
@@ -145,7 +156,7 @@ def _to_the_end(job: Job) -> None:
     if config.eval.at_start and not job.state.is_measured:
         _evaluate(job, "before", 0)
         job.state.is_measured = True
-    why = learn(job)
+    why = (imitate if config.stage == "sft" else learn)(job)
     checkpoint.mark_final(run.training_state, save(job))
     run.discard_evaluations_after(job.state.step)
     if config.eval.at_end:
@@ -157,7 +168,7 @@ def _to_the_end(job: Job) -> None:
 
 def _reference(job: Job) -> Reference | None:
     """The frozen policy of step 0, when the algorithm keeps one; saved in the run once."""
-    if not job.config.algorithm.needs_reference:
+    if job.config.stage == "sft" or not job.config.algorithm.needs_reference:
         return None
     root = job.run.path / "reference"
     path = checkpoint.newest_good(root)
@@ -172,23 +183,22 @@ def _reference(job: Job) -> Reference | None:
 
 
 def _evaluate(job: Job, when: str, step: int) -> None:
-    """Evaluates outside a step, logs it and writes it into the summary."""
-    result = evaluate_at(job, step)
-    log_evaluation(job, step, result)
-    evals = {**job.run.summary().get("eval", {}), when: _in_short(result)}
+    """Measures outside a step, logs it and writes it into the summary."""
+    scalars, found = measure(job, step)
+    log(job, step, scalars)
     plan = job.data.plan
+    evals = {**job.run.summary().get("eval", {}), when: {"overlap": plan.overlap, **_in_short(found)}}
     job.run.update_summary(
         eval=evals, eval_task=plan.name, eval_split=plan.config.split, best_step=job.state.best_step
     )
 
 
-def _in_short(result: EvalResult) -> dict[str, Any]:
-    sampled, greedy = result.metrics.get("pass@1"), result.metrics.get("greedy")
-    short: dict[str, Any] = {"overlap": result.overlap}
-    if sampled is not None:
-        short |= {"pass@1": sampled.mean, "ci95": [sampled.low, sampled.high], "n": sampled.clusters}
-    if greedy is not None:
-        short |= {"greedy": greedy.mean, "greedy_ci95": [greedy.low, greedy.high]}
+def _in_short(found: Intervals) -> dict[str, Any]:
+    short: dict[str, Any] = {}
+    for name, ends in (("pass@1", "ci95"), ("greedy", "greedy_ci95"), ("nll", "nll_ci95")):
+        if (interval := found.get(name)) is not None:
+            low, high = (end if math.isfinite(end) else None for end in (interval.low, interval.high))
+            short |= {name: interval.mean, ends: [low, high], "n": interval.clusters}
     return short
 
 
@@ -196,7 +206,10 @@ def _in_short(result: EvalResult) -> dict[str, Any]:
 def _outcome(job: Job) -> Iterator[None]:
     """Whatever ends the run is written into it, and what has been learned is saved first, unless it ends at once."""
     run = job.run
-    run.update_summary(state="running", why="", seed=job.config.seed, max_steps=job.horizon.max_steps)
+    config = job.config
+    run.update_summary(
+        state="running", why="", seed=config.seed, max_steps=job.horizon.max_steps, stage=config.stage
+    )
     try:
         yield
         plot_run(run)

@@ -48,7 +48,8 @@ def preflight(config: Config) -> dict[str, Any]:
     `VerifierError` when the task's own solution cannot be scored.
     """
     data = Data.load(config)
-    check_rewards(config.task, data.train[0])
+    if config.task.is_scored:
+        check_rewards(config.task, data.train[0])
     policy = build_policy(config, data, torch.device("cpu"))
     cast(Any, config.engine).build(policy)
     return forecast(config, sizes_of(policy, data, config.prompt))
@@ -86,11 +87,12 @@ def forecast(config: Config, sizes: Sizes) -> dict[str, Any]:
 
 def _step(config: Config, sizes: Sizes) -> dict[str, int]:
     batch, algorithm, limit = config.batch, config.algorithm, config.sampling.max_completion_length
-    completions = batch.prompts_per_step * batch.num_generations
+    generations = _generations(config)
+    completions = batch.prompts_per_step * generations
     rows, per_update = _rows(config, sizes)
     return {
         "prompts": batch.prompts_per_step,
-        "generations": batch.num_generations,
+        "generations": generations,
         "completions": completions,
         "updates": algorithm.num_updates,
         "completions_per_update": per_update,
@@ -133,7 +135,7 @@ def _memory(config: Config, sizes: Sizes) -> dict[str, int]:
 
 def _kv_cache(config: Config, sizes: Sizes) -> int:
     """Keys and values of the rows in flight, at full length: those of a step, or of a chunk of an evaluation."""
-    completions = config.batch.prompts_per_step * config.batch.num_generations
+    completions = config.batch.prompts_per_step * _generations(config)
     evaluated = min(CHUNK, sizes.num_test) * config.eval.num_samples
     rows = max(completions, evaluated)
     rows = min(rows, int(getattr(config.engine, "max_rows", rows)))
@@ -154,7 +156,7 @@ def _rows(config: Config, sizes: Sizes) -> tuple[int, int]:
     """Completions of full length per micro-batch, and completions per update (of the largest one)."""
     longest = sizes.longest_prompt + config.sampling.max_completion_length
     prompts = math.ceil(config.batch.prompts_per_step / config.algorithm.num_minibatches)
-    return max(1, config.batch.microbatch_tokens // longest), prompts * config.batch.num_generations
+    return max(1, config.batch.microbatch_tokens // longest), prompts * _generations(config)
 
 
 def _disk(config: Config, sizes: Sizes) -> dict[str, int]:
@@ -169,6 +171,11 @@ def _disk(config: Config, sizes: Sizes) -> dict[str, int]:
     checkpoint = 3 * sizes.parameters * WEIGHT_BYTES
     reference = sizes.parameters * WEIGHT_BYTES if config.algorithm.needs_reference else 0
     return {"checkpoint": checkpoint, "checkpoints_kept": kept, "total": checkpoint * kept + reference}
+
+
+def _generations(config: Config) -> int:
+    """Completions per prompt; a demonstration is one."""
+    return 1 if config.stage == "sft" else config.batch.num_generations
 
 
 def _with_total(parts: dict[str, int]) -> dict[str, int]:

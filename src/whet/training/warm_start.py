@@ -12,18 +12,17 @@ import torch
 
 from whet.config import SamplingConfig, WarmStartConfig
 from whet.distributed.world import World
-from whet.errors import DataError, Interrupted
+from whet.errors import Interrupted
 from whet.interfaces import Policy
 from whet.rollouts.batch import make_batch
-from whet.rollouts.prompts import PromptSampler
+from whet.rollouts.demonstrations import DemonstrationSource
 from whet.runs.files import read_json, read_tensors, write_json, write_tensors
 from whet.runs.policy import MODEL, load_policy
-from whet.text.prompts import PromptEncoder
 from whet.tracking.metrics import Metrics
 from whet.training.objectives import Imitation
 from whet.training.optimizer import Optimizer, learning_rate
 from whet.training.update import Learner
-from whet.types import Batch, Example, Rollout, RolloutGroup, Score
+from whet.types import Rollout
 
 AVERAGED_STEPS = 10
 """Steps whose mean loss is held against `target_nll`."""
@@ -37,8 +36,7 @@ class WarmStart:
     ) -> None:
         """rollouts: the demonstrations."""
         self._config = config
-        self._by_id = {r.example.id: r for r in rollouts}
-        self._prompts = PromptSampler([r.example for r in rollouts], seed)
+        self._source = DemonstrationSource(rollouts, seed, config.batch_size)
         optimizer = Optimizer(policy.module, config.optimizer)
         self._learner = Learner(policy, optimizer, config.microbatch_tokens, World())
         self._recent: deque[float] = deque(maxlen=AVERAGED_STEPS)
@@ -50,9 +48,9 @@ class WarmStart:
         while self.step < self._config.steps and not self._is_good_enough():
             if should_stop():
                 raise Interrupted
-            rollouts = [self._by_id[e.id] for e in self._prompts.draw(self._config.batch_size)]
+            batch = make_batch(self._source.take(self.step + 1).admitted, SamplingConfig(), self._device)
             rate = learning_rate(self.step + 1, self._config.optimizer, self._config.steps)
-            metrics = self._learner.update(Imitation(), _batch(rollouts, self._device), rate)
+            metrics = self._learner.update(Imitation(), batch, rate)
             self.step += 1
             self._recent.append(metrics.values().get("loss/nll", math.inf))
             report(self.step, metrics)
@@ -64,7 +62,7 @@ class WarmStart:
         policy.save(directory / MODEL)
         write_tensors(directory / "optimizer.safetensors", self._learner.optimizer.state_tensors())
         recent = [None if math.isinf(value) else value for value in self._recent]
-        state = {"step": self.step, "position": self._prompts.position, "recent": recent}
+        state = {"step": self.step, **self._source.state_dict(), "recent": recent}
         write_json(directory / "state.json", {**state, "policy_version": policy.version})
 
     def restore(self, directory: Path) -> None:
@@ -73,7 +71,8 @@ class WarmStart:
         policy.module.load_state_dict(load_policy(directory / MODEL, self._device).module.state_dict())
         policy.version = state["policy_version"]
         self._learner.optimizer.load_state_tensors(read_tensors(directory / "optimizer.safetensors"))
-        self.step, self._prompts.position = state["step"], state["position"]
+        self.step = state["step"]
+        self._source.load_state_dict(state)
         self._recent.extend(math.inf if value is None else value for value in state["recent"])
 
     def _is_good_enough(self) -> bool:
@@ -83,41 +82,3 @@ class WarmStart:
     @property
     def _device(self) -> torch.device:
         return next(self._learner.policy.module.parameters()).device
-
-
-def demonstrations(policy: Policy, encode: PromptEncoder, examples: Sequence[Example]) -> list[Rollout]:
-    """The demonstrations as rollouts; raises `DataError` when there is none, or one exceeds the context."""
-    taught = [_demonstration(e, policy, encode) for e in examples if e.demonstration is not None]
-    if not taught:
-        raise DataError(
-            "warm_start needs demonstrations, and no example of the task has one; remove warm_start"
-        )
-    return taught
-
-
-def _batch(rollouts: Sequence[Rollout], device: torch.device) -> Batch:
-    groups = [RolloutGroup(example=r.example, rollouts=(r,)) for r in rollouts]
-    return make_batch(groups, SamplingConfig(), device)
-
-
-def _demonstration(example: Example, policy: Policy, encode: PromptEncoder) -> Rollout:
-    """The demonstration as a rollout that the policy might have sampled."""
-    assert example.demonstration is not None
-    prompt = encode(example)
-    completion = [*policy.tokenizer.encode(example.demonstration), policy.tokenizer.eos_id]
-    length = len(prompt) + len(completion)
-    if length > policy.context_length:
-        raise DataError(
-            f"prompt and demonstration of {example.id} have {length} tokens; policy.context_length is "
-            f"{policy.context_length}"
-        )
-    return Rollout(
-        example=example,
-        token_ids=(*prompt, *completion),
-        loss_mask=(False,) * len(prompt) + (True,) * len(completion),
-        sampling_logprobs=(0.0,) * length,
-        finish_reason="stop",
-        policy_version=policy.version,
-        text=example.demonstration,
-        score=Score(value=0.0),
-    )
