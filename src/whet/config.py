@@ -65,9 +65,24 @@ class PromptConfig(Settings):
     system: str | None = None
     """Message that opens every conversation whose data brings none of its own."""
     template: str | None = None
-    """Chat template in place of the tokenizer's: Jinja, or the path of a file that ends in .jinja."""
+    """Chat template in place of the tokenizer's: Jinja, or the path of a file that ends in .jinja (read at once)."""
     chat_template_kwargs: dict[str, Any] = Field(default_factory=dict)
     """Variables of the chat template, such as `{enable_thinking: false}`."""
+
+    @field_validator("template")
+    @classmethod
+    def _jinja(cls, value: str | None) -> str | None:
+        """The text itself, so that a run's config depends on no other file."""
+        if value is not None and value.endswith(".jinja") and "{" not in value:
+            try:
+                value = Path(value).expanduser().read_text(encoding="utf-8")
+            except OSError as error:
+                raise ValueError(
+                    f"{value} cannot be read: {error.strerror} (looked in {Path.cwd()})"
+                ) from error
+        if value is not None and "{" not in value:
+            raise ValueError(f"expected Jinja, or the path of a file that ends in .jinja, found {value!r}")
+        return value
 
 
 class OptimizerConfig(Settings):
@@ -303,6 +318,8 @@ def _contradictions(config: Config) -> Iterator[str]:
             f"completions of a group and needs at least {algorithm.min_group_size}: raise it, or choose an algorithm "
             "without a group baseline, such as reinforce"
         )
+    if config.prompt.system is not None and config.prompt.chat is False:
+        yield "prompt.system needs a conversation and prompt.chat is false: remove the one or the other"
     for task in filter(None, (config.task, config.eval.task)):
         try:
             task.verifier or task.default_verifier()
@@ -327,6 +344,9 @@ def _without_effect(config: Config) -> Iterator[str]:
         yield "algorithm.kl_estimator has no effect while algorithm.kl_in is reward: there the estimator is k1"
     if (config.stop.when or "").lstrip().startswith("eval/") and config.eval_every == 0:
         yield f"stop.when: {config.stop.when} has no effect while eval_every is 0: it is looked at after each step"
+    for name in ("template", "chat_template_kwargs"):
+        if config.prompt.chat is False and getattr(config.prompt, name):
+            yield f"prompt.{name} has no effect while prompt.chat is false"
     if steps is not None and optimizer.warmup_steps >= steps:
         yield f"optimizer.learning_rate is never reached: warmup_steps {optimizer.warmup_steps} >= max_steps {steps}"
     if optimizer.schedule == "constant" and optimizer.schedule_steps is not None:
