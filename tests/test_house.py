@@ -29,7 +29,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
         "tasks",
         "rollouts control runs",
         "evals doctor dashboard",
-        "training release serving",
+        "training release serving sweeps",
         "api",
         "cli __init__ configs",
         "__main__",

@@ -1,52 +1,53 @@
-"""Paired comparison of two evaluations."""
+"""Comparisons of systems, by problem and by seed."""
 
 import pytest
 
 from whet.errors import DataError
-from whet.evals.compare import compare
+from whet.evals.compare import accuracy, compare, rates
 
 
-def test_the_difference_is_paired_by_problem_whatever_the_order(record):
-    a = [record(f"p{i}", value=v) for i, v in enumerate([1, 0, 0, 0])]
-    b = [record(f"p{i}", value=v) for i, v in enumerate([1, 1, 0, 1])][::-1]
-    (found,) = compare(a, b)
-    assert (found.metric, found.a, found.b) == ("pass@1", 0.25, 0.75)
+def of(values, **changes):
+    """Rates of problems p0, p1, ..."""
+    return {(f"p{i}", f"p{i}?"): float(v) for i, v in enumerate(values)}
+
+
+def test_rates_pool_the_samples_of_a_problem_and_leave_failures_out(record):
+    kept = [record("p", 0, 1.0), record("p", 1, 0.5), record("q", 0, None), record("p", greedy=True)]
+    assert rates(kept, "pass@1") == {("p", "p?"): 0.5}
+    assert rates(kept, "pass@1", threshold=0.5) == {("p", "p?"): 1.0}
+    assert rates(kept, "greedy") == {("p", "p?"): 1.0}
+
+
+def test_the_difference_is_paired_by_problem_whatever_the_order():
+    a, b = of([1, 1, 0, 1]), dict(reversed(of([1, 0, 0, 0]).items()))
+    found = compare([a], [b])
+    assert (found.a, found.b, found.difference.mean) == (0.75, 0.25, 0.5)
     # d = 0, 1, 0, 1: SE 0.288675, t_3 = 3.182446
     assert found.difference.half_width == pytest.approx(0.918693, abs=1e-5)
+
+
+def test_several_seeds_that_agree_separate_and_one_seed_never_does():
+    a, b = of([1] * 40 + [0] * 20), of([1] * 10 + [0] * 50)
+    assert compare([a] * 3, [b] * 3).separated
+    assert compare([a], [b]).difference.excludes_zero
+    assert not compare([a], [b]).separated
+
+
+def test_seeds_that_disagree_are_not_separated():
+    good, bad = of([1] * 45 + [0] * 15), of([1] * 15 + [0] * 45)
+    found = compare([good, good, bad], [bad, bad, good])
+    # by seed +0.5, +0.5, -0.5: mean 1/6, SE 1/3 over seeds alone
+    assert found.difference.mean == pytest.approx(1 / 6)
     assert not found.separated
-    assert "not separated" in str(found)
 
 
-def test_a_large_difference_is_separated(record):
-    a = [record(f"p{i}", value=float(i < 10)) for i in range(60)]
-    b = [record(f"p{i}", value=float(i < 40)) for i in range(60)]
-    (found,) = compare(a, b)
-    assert found.difference.mean == 0.5
-    assert found.separated
+def test_problems_that_one_evaluation_lacks_are_left_out():
+    found = compare([of([1, 0, 1])], [of([0, 0])])
+    assert (found.problems, found.a, found.b) == (2, 0.5, 0.0)
+    assert accuracy([of([1, 0, 1]), of([1, 1])]).clusters == 2
 
 
-def test_several_samples_of_a_problem_are_one_observation(record):
-    a = [record(f"p{i}", s, 0.0) for i in range(3) for s in range(8)]
-    b = [record(f"p{i}", s, float(s < 4)) for i in range(3) for s in range(8)]
-    (found,) = compare(a, b)
-    assert (found.difference.mean, found.difference.n) == (0.5, 3)
-
-
-def test_greedy_is_compared_with_greedy(record):
-    a = [record("p", value=0.0), record("p", value=1.0, greedy=True)]
-    found = compare(a, [record("p", value=1.0, greedy=True)])
-    assert [(c.metric, c.a, c.b) for c in found] == [("greedy", 1.0, 1.0)]
-
-
-def test_problems_of_one_side_and_failures_are_left_out_and_counted(record):
-    a = [record("x"), record("y"), record("z", value=None)]
-    b = [record("x", value=0.0), record("z"), record("w")]
-    (found,) = compare(a, b)
-    assert (found.difference.n, found.unpaired) == (1, 3)  # y, z, w
-
-
-def test_other_problems_cannot_be_compared(record):
-    with pytest.raises(DataError, match="no scored problem in common"):
-        compare([record("a")], [record("b")])
-    with pytest.raises(DataError, match="two prompts"):
-        compare([record("a")], [record("a", prompt="reworded")])
+def test_a_question_in_other_words_is_another_problem():
+    with pytest.raises(DataError, match="no problem in common"):
+        compare([{("p", "1+2=")}], [{("p", "one plus two")}])
+    assert accuracy([]) is None

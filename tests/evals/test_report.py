@@ -4,9 +4,8 @@ import csv
 
 import pytest
 
-from whet.evals.compare import compare
 from whet.evals.metrics import metrics_of
-from whet.evals.report import comparison_table, metrics_table, sweep_table, write_sweep_csv
+from whet.evals.report import metrics_table, sweep_table, write_sweep_csv
 from whet.evals.sweep import SweepRow
 
 
@@ -54,12 +53,3 @@ def test_the_csv_of_a_sweep_has_every_number(rows, tmp_path):
     assert float(first["pass@1_low"]) == pytest.approx(0.3006, abs=1e-4)
     assert (first["checkpoint"], first["step"], first["error"]) == ("10", "10", "")
     assert (second["error"], second["pass@1"]) == ("not done after 5 s", "")
-
-
-def test_a_table_of_a_comparison_says_whether_it_is_more_than_chance(record):
-    a = [record(f"p{i}", value=float(i < 10)) for i in range(60)]
-    b = [record(f"p{i}", value=float(i < 40)) for i in range(60)]
-    table = comparison_table(compare(a, b))
-    assert "+0.5000" in table
-    assert "separated" in table
-    assert "not separated" in comparison_table(compare(a, a))

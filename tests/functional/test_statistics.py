@@ -1,6 +1,7 @@
 """Statistics against exact rationals, hand arithmetic, published tables and enumeration."""
 
 import math
+import random
 from fractions import Fraction
 from itertools import combinations
 
@@ -155,7 +156,7 @@ def test_coverage_with_clusters_is_near_95_percent():
 
 
 def test_pairing_removes_what_both_share():
-    difference = st.paired_difference([1, 1, 0, 1], [1, 0, 0, 0], range(4))
+    difference = st.crossed_difference([[1, 1, 0, 1]], [[1, 0, 0, 0]])
     # d = 0, 1, 0, 1: mean 0.5, SE 0.288675, t_3 = 3.182446
     assert difference.mean == 0.5
     assert difference.half_width == pytest.approx(0.288675 * 3.182446, abs=1e-5)
@@ -164,14 +165,68 @@ def test_pairing_removes_what_both_share():
 
 def test_a_steady_difference_is_separated_although_the_problems_differ_more():
     a = [i + 1 + 0.1 * (i % 2) for i in range(10)]
-    assert st.paired_difference(a, list(range(10)), range(10)).excludes_zero
-    assert st.paired_difference(list(range(10)), a, range(10)).excludes_zero
+    assert st.crossed_difference([a], [list(range(10))]).excludes_zero
+    assert st.crossed_difference([list(range(10))], [a]).excludes_zero
 
 
 def test_agreement_on_ten_yes_no_problems_does_not_prove_equality():
-    difference = st.paired_difference([1] * 10, [1] * 10, range(10))
+    difference = st.crossed_difference([[1] * 10], [[1] * 10])
     assert difference.mean == 0.0
     assert difference.half_width == pytest.approx(2.262157 / 12, abs=1e-6)  # t_9 / (C + 2)
+
+
+def test_rows_that_all_say_the_same_leave_the_interval_over_columns():
+    rows = [[0.0, 1.0, 1.0, 1.0]] * 3
+    found = st.crossed_interval(rows)
+    # mean 0.75, var(column means) = 0.25, SE = sqrt(0.25 / 4) = 0.25, t_3 = 3.182446
+    assert (found.mean, found.n, found.clusters) == (0.75, 12, 4)
+    assert found.half_width == pytest.approx(0.25 * 3.182446, abs=1e-5)
+
+
+def test_columns_that_all_say_the_same_leave_the_t_interval_over_row_means():
+    rows = [[level] * 5 for level in (0.2, 0.5, 0.8)]
+    # SE = 0.3 / sqrt(3), t_2 = 4.302653
+    assert st.crossed_interval(rows).half_width == pytest.approx(0.3 / 3**0.5 * 4.302653, abs=1e-5)
+
+
+def test_a_crossed_error_adds_rows_and_columns_by_hand():
+    rows = [[1.0, 2.0, 6.0], [4.0, 5.0, 9.0]]  # 1, 2, 6 plus 0 or 3: nothing is left
+    # V_R = 4.5/2 = 2.25; column means 2.5, 3.5, 7.5: var 7, V_C = 7/3; SE^2 = 4.58333
+    # degrees 4.58333^2 / (2.25^2/1 + 2.33333^2/2) = 2.701, so t_2 = 4.302653
+    found = st.crossed_interval(rows)
+    assert found.mean == 4.5
+    assert found.half_width == pytest.approx(4.58333**0.5 * 4.302653, abs=1e-4)
+
+
+def test_one_row_is_the_interval_over_its_columns():
+    row = [0.0, 1.0, 1.0, 0.0, 1.0]
+    assert st.crossed_interval([row]) == st.confidence_interval(row, range(5))
+    assert st.crossed_interval([row], proportion=True) == st.confidence_interval(
+        row, range(5), proportion=True
+    )
+
+
+def test_three_seeds_that_got_all_right_are_not_certain():
+    found = st.crossed_interval([[1.0] * 20] * 3, proportion=True)
+    # Wilson at p = 1 with 20 trials and t_19 = 2.093024: 1 / (1 + t^2 / 20) = 0.820316
+    assert (found.mean, found.high) == (1.0, 1.0)
+    assert found.low == pytest.approx(0.820316, abs=1e-5)
+
+
+@pytest.mark.parametrize("seed_spread", [0.0, 0.3])
+def test_a_crossed_interval_covers_where_problems_alone_do_not(seed_spread):
+    draw = random.Random(1)
+    covered = naive = 0
+    for _ in range(400):
+        problems = [draw.gauss(0, 0.3) for _ in range(20)]
+        seeds = [draw.gauss(0, seed_spread) for _ in range(3)]
+        rows = [[s + p + draw.gauss(0, 0.3) for p in problems] for s in seeds]
+        crossed = st.crossed_interval(rows)
+        plain = st.confidence_interval([x for row in rows for x in row], [*range(20)] * 3)
+        covered += crossed.low <= 0 <= crossed.high
+        naive += plain.low <= 0 <= plain.high
+    assert 0.91 <= covered / 400 <= 0.98
+    assert (naive / 400 < 0.7) == (seed_spread > 0)
 
 
 def test_effective_sample_size_by_hand_and_at_its_ends():

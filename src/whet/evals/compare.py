@@ -1,76 +1,81 @@
-"""Two evaluations of the same problems: which is better, by how much, and is it more than chance?"""
+"""Two systems on the same problems, each evaluated once or with several seeds: which is better, by how much, and is it
+more than chance?"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from whet.errors import DataError
 from whet.evals.records import EvalRecord
-from whet.functional.statistics import Interval, paired_difference
+from whet.functional.statistics import Interval, crossed_difference, crossed_interval
 
-METRICS = (("pass@1", False), ("greedy", True))
-"""Compared metrics, and whether they come from the greedy pass."""
+METRICS = ("pass@1", "greedy")
+"""Compared metrics: the sampled pass and the one at temperature 0."""
+
+Problem = tuple[str, str]
+"""Id and prompt: a question in other words is another problem."""
+Rates = Mapping[Problem, float]
+"""The share of right completions by problem, of one evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One metric of two evaluations on the problems that both have."""
+    """One metric of two systems on the problems that every evaluation of both has."""
 
-    metric: str
     a: float
     b: float
     difference: Interval
-    """b - a over paired problems."""
-    unpaired: int
-    """Problems that only one of the two has (with a score); they are left out."""
+    """a - b over paired problems and seeds."""
+    seeds: int
+    problems: int
 
     @property
     def separated(self) -> bool:
-        """Whether the 95% interval of the difference excludes zero."""
-        return self.difference.excludes_zero
-
-    def __str__(self) -> str:
-        d = self.difference
-        verdict = "separated" if self.separated else "not separated"
-        return (
-            f"{self.metric}: {self.a:.4f} -> {self.b:.4f}, difference {d.mean:+.4f} "
-            f"[{d.low:+.4f}, {d.high:+.4f}] on {d.n} problems, {verdict}"
-        )
+        """Whether the 95% interval of the difference excludes zero. One seed says nothing about others: never."""
+        return self.seeds > 1 and self.difference.excludes_zero
 
 
-def compare(a: Sequence[EvalRecord], b: Sequence[EvalRecord], threshold: float = 1.0) -> list[Comparison]:
-    """The differences b - a in `pass@1` (sampled) and `greedy`, where both evaluations have them.
-
-    Problems are paired by id. Raises `DataError` when the two share no problem, or ask one in different
-    words.
-    """
-    prompts = {r.problem: r.prompt for r in a}
-    for record in b:
-        if prompts.get(record.problem, record.prompt) != record.prompt:
-            raise DataError(f"problem {record.problem!r} has two prompts: these are not the same problems")
-    rates = [(name, _rates(a, greedy, threshold), _rates(b, greedy, threshold)) for name, greedy in METRICS]
-    found = [_compare(*three) for three in rates if three[1].keys() & three[2].keys()]
-    if not found:
-        raise DataError("the two evaluations have no scored problem in common")
-    return found
-
-
-def _compare(name: str, a: dict[str, float], b: dict[str, float]) -> Comparison:
-    common = sorted(a.keys() & b.keys())
-    first, second = [a[p] for p in common], [b[p] for p in common]
-    difference = paired_difference(second, first, common)
-    count = len(common)
-    return Comparison(
-        name, math.fsum(first) / count, math.fsum(second) / count, difference, len(a.keys() ^ b.keys())
-    )
-
-
-def _rates(records: Sequence[EvalRecord], greedy: bool, threshold: float) -> dict[str, float]:
-    """The share of right completions by problem."""
-    hits: dict[str, list[bool]] = {}
+def rates(records: Sequence[EvalRecord], metric: str, threshold: float = 1.0) -> dict[Problem, float]:
+    """The rates of one evaluation, by problem; failures on our side are left out."""
+    hits: dict[Problem, list[bool]] = {}
     for record in records:
-        if record.greedy == greedy and record.score.ok:
-            hits.setdefault(record.problem, []).append(record.score.value >= threshold)
+        if record.greedy == (metric == "greedy") and record.score.ok:
+            hits.setdefault((record.problem, record.prompt), []).append(record.score.value >= threshold)
     return {problem: sum(h) / len(h) for problem, h in hits.items()}
+
+
+def accuracy(seeds: Sequence[Rates]) -> Interval | None:
+    """The mean over seeds and problems, with an interval for other seeds and other problems; None without a problem
+    that all seeds have.
+
+    See `crossed_interval`. One seed: the interval is over problems alone.
+    """
+    problems = _common(seeds)
+    return crossed_interval(_table(seeds, problems), proportion=True) if problems else None
+
+
+def compare(a: Sequence[Rates], b: Sequence[Rates]) -> Comparison:
+    """The difference a - b, seed by seed and problem by problem: what both share cancels.
+
+    Raises `DataError` when the two have no problem in common.
+    """
+    problems = _common([*a, *b])
+    if not problems:
+        raise DataError("the evaluations have no problem in common: they cannot be compared")
+    first, second = _table(a, problems), _table(b, problems)
+    return Comparison(_mean(first), _mean(second), crossed_difference(first, second), len(a), len(problems))
+
+
+def _common(seeds: Sequence[Rates]) -> list[Problem]:
+    """The problems that all have, in one order."""
+    return sorted(set.intersection(*(set(s) for s in seeds))) if seeds else []
+
+
+def _table(seeds: Sequence[Rates], problems: Sequence[Problem]) -> list[list[float]]:
+    return [[seed[problem] for problem in problems] for seed in seeds]
+
+
+def _mean(rows: Sequence[Sequence[float]]) -> float:
+    return math.fsum(x for row in rows for x in row) / (len(rows) * len(rows[0]))

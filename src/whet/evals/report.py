@@ -6,7 +6,6 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from whet.evals.compare import Comparison
 from whet.evals.sweep import SweepRow
 from whet.functional.statistics import Interval
 
@@ -22,7 +21,7 @@ def metrics_table(metrics: Mapping[str, Interval], title: str = "", *, tags: boo
         for name, i in metrics.items()
         if tags or not name.startswith("tag/")
     ]
-    return _table(title, ("metric", "value", "95% interval", "n", "problems"), rows)
+    return table(title, ("metric", "value", "95% interval", "n", "problems"), rows)
 
 
 def sweep_table(rows: Sequence[SweepRow], title: str = "") -> str:
@@ -30,16 +29,7 @@ def sweep_table(rows: Sequence[SweepRow], title: str = "") -> str:
     names = [n for n in HEADLINES if any(n in row.metrics for row in rows)]
     lines = [(row.checkpoint, *(_cell(row, n) for n in names), f"{row.seconds:.0f}") for row in rows]
     failed = [f"{row.checkpoint}: {row.error}\n" for row in rows if not row.ok]
-    return _table(title, ("checkpoint", *names, "seconds"), lines) + "".join(failed)
-
-
-def comparison_table(comparisons: Sequence[Comparison], title: str = "") -> str:
-    """Comparisons as text, one metric per line."""
-    rows = [
-        (c.metric, number(c.a), number(c.b), f"{c.difference.mean:+.4f}", _range(c.difference), _verdict(c))
-        for c in comparisons
-    ]
-    return _table(title, ("metric", "a", "b", "b - a", "95% interval", ""), rows)
+    return table(title, ("checkpoint", *names, "seconds"), lines) + "".join(failed)
 
 
 def write_sweep_csv(rows: Sequence[SweepRow], path: Path) -> Path:
@@ -49,12 +39,12 @@ def write_sweep_csv(rows: Sequence[SweepRow], path: Path) -> Path:
     header = ["checkpoint", "step", "error", "seconds"]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(header + [column for n in names for column in (n, f"{n}_low", f"{n}_high")])
+        lines = csv.writer(file)
+        lines.writerow(header + [column for n in names for column in (n, f"{n}_low", f"{n}_high")])
         for row in rows:
             intervals = [row.metrics.get(name) for name in names]
             numbers = [v for i in intervals for v in ((i.mean, i.low, i.high) if i else ("", "", ""))]
-            table.writerow([row.checkpoint, row.step, row.error, round(row.seconds, 3), *numbers])
+            lines.writerow([row.checkpoint, row.step, row.error, round(row.seconds, 3), *numbers])
     return path
 
 
@@ -75,22 +65,19 @@ def _cell(row: SweepRow, name: str) -> str:
     return number(interval.mean) + ends
 
 
-def _verdict(comparison: Comparison) -> str:
-    return "separated" if comparison.separated else "not separated"
-
-
-def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows as text in columns, the first to the left and the others to the right; the same on every terminal."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+    drawn = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
     for place, name in enumerate(header):
-        table.add_column(name, justify="left" if place == 0 else "right", no_wrap=True)
+        drawn.add_column(name, justify="left" if place == 0 else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        drawn.add_row(*row)
     # A wide console that is no terminal: the text is the same wherever it goes.
     console = Console(width=200, color_system=None, force_terminal=False)
     with console.capture() as capture:
-        console.print(table)
+        console.print(drawn)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
