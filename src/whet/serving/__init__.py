@@ -1,0 +1,1 @@
+"""A policy over HTTP, spoken to as OpenAI's API is. Needs the extra `serve`."""

@@ -1,0 +1,44 @@
+"""The model that is served: a policy with its engine and prompts, under a name."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from whet.config import SamplingConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from whet.interfaces import Engine, Policy
+    from whet.text.prompts import PromptEncoder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """What answers, and what a request gets that does not say otherwise."""
+
+    name: str
+    policy: Policy
+    engine: Engine
+    encoder: PromptEncoder
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Temperature, stop strings and completion length where a request leaves them out: those of the training."""
+    example: str = "Hello"
+    """A prompt worth trying."""
+    fingerprint: str = ""
+    """Changes with the weights."""
+    created: int = field(default_factory=lambda: int(time.time()))
+
+
+def fingerprint(module: nn.Module) -> str:
+    """A short hash of every weight: equal models have equal fingerprints."""
+    import torch
+
+    digest = hashlib.blake2b(digest_size=5)
+    for name, parameter in sorted(module.named_parameters()):
+        digest.update(name.encode())
+        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return f"fp_{digest.hexdigest()}"
