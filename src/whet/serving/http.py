@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from whet.errors import missing_extra
 from whet.serving.answers import Answer, ChatAnswer
+from whet.serving.chunks import Chunks
 from whet.serving.problems import ApiProblem, our_fault
 from whet.serving.questions import Question, read_chat, read_completion
 from whet.serving.served import Served
-from whet.serving.text_stream import TextStream
 from whet.serving.worker import Done, Event, Job, Token, Worker
 from whet.types import Completion
 
@@ -184,42 +184,15 @@ async def _chunks(pending: _Pending, answer: Answer) -> AsyncIterator[bytes]:
     try:
         for chunk in answer.openings():
             yield _event(chunk)
-        async for chunk in _pieces(pending, answer):
-            yield _event(chunk)
+        chunks = Chunks(answer)
+        while chunks.left:
+            for chunk in chunks.take(await pending.events()):
+                yield _event(chunk)
         yield b"data: [DONE]\n\n"
     except ApiProblem as problem:
         yield _event(problem.body)
     finally:
         pending.drop()
-
-
-async def _pieces(pending: _Pending, answer: Answer) -> AsyncIterator[dict[str, Any]]:
-    question, tokenizer = answer.question, answer.served.policy.tokenizer
-    streams = [TextStream(tokenizer, question.params.stop) for _ in range(question.num_choices)]
-    left, total = question.num_choices, 0
-    while left:
-        events = await pending.events()
-        new: dict[int, list[int]] = {}
-        for event in events:
-            if isinstance(event, Token):
-                new.setdefault(event.choice, []).append(event.token_id)
-        for choice, ids in new.items():
-            if piece := streams[choice].piece(ids):
-                yield answer.chunk(choice, piece)
-        for event in events:
-            if isinstance(event, Done):
-                left, total = left - 1, total + len(event.completion.token_ids)
-                for chunk in _last(answer, event, streams[event.choice]):
-                    yield chunk
-    if question.include_usage:
-        yield answer.usage_chunk(total)
-
-
-def _last(answer: Answer, done: Done, stream: TextStream) -> list[dict[str, Any]]:
-    """What is left of the text, and why it ends."""
-    rest = stream.rest(done.completion.text)
-    said = [answer.chunk(done.choice, rest)] if rest else []
-    return [*said, answer.chunk(done.choice, "", done.completion.finish_reason)]
 
 
 async def _body(request: Request) -> bytes:
