@@ -38,7 +38,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
 ROOMS = frozenset().union(*FLOORS)
 PLUGIN_ROOMS = {"tasks", "verifiers", "engines", "algorithms", "probes", "policies"}
 ONE_FILE = {
-    "transformers", "peft", "vllm", "ray", "deepspeed", "wandb", "gymnasium", "datasets", "bitsandbytes",
+    "transformers", "peft", "vllm", "ray", "deepspeed", "wandb", "gymnasium", "datasets", "bitsandbytes", "pyarrow",
     "starlette", "uvicorn",
 }  # fmt: skip
 LAZY = ONE_FILE | {"matplotlib", "tensorboard"}

@@ -31,3 +31,8 @@ class Interrupted(BaseException):
 
 class SettingWarning(UserWarning):
     """A setting that was given has no effect."""
+
+
+def missing_extra(purpose: str, package: str, extra: str) -> ConfigError:
+    """The error of an optional package that is needed and not installed, with the command that installs it."""
+    return ConfigError(f"{purpose} needs the package {package}: pip install 'whet[{extra}]'")

@@ -5,6 +5,8 @@ import math
 import pytest
 
 from whet import registry
+from whet.errors import DataError
+from whet.types import Example
 
 SETTINGS = {"combine": {"parts": {"a": {"verifier": "numeric"}}}}
 TEXTS = [
@@ -36,3 +38,16 @@ def test_any_text_gets_a_finite_value_and_the_same_one_twice(name: str, text: st
 def test_settings_survive_writing_and_reading(name: str) -> None:
     verifier = registry.build("verifiers", {"name": name, **SETTINGS.get(name, {})})
     assert registry.build("verifiers", verifier.model_dump(mode="json")) == verifier
+
+
+@pytest.mark.parametrize("name", ["exact", "numeric", "numeric_distance"])
+def test_a_verifier_that_compares_refuses_an_example_without_an_answer(name: str) -> None:
+    verifier = registry.build("verifiers", name)
+    with pytest.raises(DataError, match=f"{name} compares with the answer, and words/3 has none"):
+        verifier.score("", "", Example(id="words/3", prompt="p"))
+
+
+@pytest.mark.parametrize("name", ["numeric", "numeric_distance"])
+def test_an_answer_may_be_a_number(name: str) -> None:
+    verifier = registry.build("verifiers", name)
+    assert [verifier.score("7.5", answer).value == 1.0 for answer in (7.5, 7)] == [True, False]

@@ -195,7 +195,7 @@ def test_the_answer_may_be_a_whole_solution() -> None:
     assert Numeric().score("18", "She has 16+2=18 eggs.\n#### 18").value == 1.0
 
 
-@pytest.mark.parametrize("answer", ["", "many", "3 or 4", "1,00"])
+@pytest.mark.parametrize("answer", ["many", "3 or 4", "1,00"])
 def test_an_answer_without_one_number_is_our_failure(answer: str) -> None:
     with pytest.raises(DataError, match="expected an answer that is one number"):
         Numeric().score("3", answer)

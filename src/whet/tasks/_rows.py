@@ -1,60 +1,85 @@
-"""Reads JSONL files, and says which line is wrong."""
+"""A row of data: its fields by name, and where it stands, so that every message can say so."""
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from whet.errors import DataError
 
+_LIKELY = {
+    "prompt": ("question", "problem", "instruction", "input", "query"),
+    "answer": ("solution", "ground_truth", "target", "label", "output"),
+    "demonstration": ("completion", "response", "output", "solution", "chosen"),
+}
+"""What other data sets call the field of a setting."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One object of a file."""
+    """One row of a file or of a data set."""
 
     fields: Mapping[str, Any]
     where: str
     """File and line, for messages."""
 
-    def text(self, field: str) -> str:
-        """A field as text; numbers are written out. Raises `DataError` when it is missing or is something else."""
-        if field not in self.fields:
+    def has(self, field: str) -> bool:
+        """Whether there is such a field."""
+        return field in self.fields or self._inner(field) is not None
+
+    def value(self, field: str, setting: str = "") -> Any:
+        """A field as it is, None where it is null or not a number. `reward_model.ground_truth` reaches into an object.
+
+        `setting` is what names the field. Raises `DataError` with the fields that there are when it is missing.
+        """
+        if field in self.fields:
+            value = self.fields[field]
+        elif (inner := self._inner(field)) is not None:
+            value = inner[0]
+        else:
             raise DataError(
-                f"{self.where} has no field {field!r}; it has: {', '.join(self.fields) or 'none'}"
+                f"{self.where} has no field {field!r}; it has: {', '.join(self.fields) or 'none'}."
+                f"{self._hint(field, setting)}"
             )
-        value = self.fields[field]
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return str(value)
-        if not isinstance(value, str):
-            raise DataError(f"{self.where}: expected text in {field!r}, found {json.dumps(value)[:100]}")
-        return value
+        return None if isinstance(value, float) and math.isnan(value) else value
+
+    def text(self, field: str, setting: str = "") -> str:
+        """A field as text; a number or bool is written as JSON writes it. Raises `DataError` for anything else."""
+        value = self.value(field, setting)
+        if isinstance(value, str):
+            return value
+        if isinstance(value, bool | int | float):
+            return json.dumps(value)
+        raise DataError(f"{self.where}: expected text in {field!r}, found {shown(value)}")
+
+    def _inner(self, field: str) -> tuple[Any] | None:
+        """What a path of names leads to, in a tuple; None when it leads nowhere."""
+        value: Any = self.fields
+        for name in field.split("."):
+            if not isinstance(value, Mapping) or name not in value:
+                return None
+            value = value[name]
+        return (value,)
+
+    def _hint(self, field: str, setting: str) -> str:
+        key = setting.rpartition(".")[2]
+        close = difflib.get_close_matches(field, self.fields, 1)
+        close = close or [name for name in _LIKELY.get(key, ()) if name in self.fields][:1]
+        if not setting:
+            return f" Did you mean {close[0]}?" if close else ""
+        return f" Did you mean {setting}={close[0]}?" if close else f" Name the field in {setting}"
 
 
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a file with one JSON object per line; blank lines are left out.
-
-    Raises `DataError` for a missing or empty file and for the first line that is not a JSON object.
-    """
-    if not path.is_file():
-        raise DataError(f"{path} is not a file (looked in {Path.cwd()})")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text (byte {error.start})") from None
-    rows = [_row(line, f"{path}, line {n}") for n, line in enumerate(lines, 1) if line.strip()]
-    if not rows:
-        raise DataError(f"{path} is empty; expected one JSON object per line")
-    return rows
+def alike(rows: Iterable[Mapping[str, Any]], where: str) -> list[Row]:
+    """Rows that are counted from 1."""
+    return [Row(fields=fields, where=f"{where} {n}") for n, fields in enumerate(rows, 1)]
 
 
-def _row(line: str, where: str) -> Row:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:  # not only JSONDecodeError: an integer of 5,000 digits too
-        raise DataError(f"{where}: expected a JSON object, found {line[:80]!r} ({error})") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{where}: expected a JSON object, found {line[:80]!r}")
-    return Row(fields=value, where=where)
+def shown(value: object) -> str:
+    """A value as JSON writes it, cut when it is long."""
+    text = "null" if value is None else json.dumps(value, default=repr, ensure_ascii=False)
+    return text[:100]

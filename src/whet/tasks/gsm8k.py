@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 
-from whet.errors import ConfigError, DataError
+from whet.errors import DataError
 from whet.interfaces import Split, Task, Verifier
-from whet.tasks._rows import Row, read_rows
+from whet.tasks._files import read_rows
+from whet.tasks._hub import hub_rows
+from whet.tasks._rows import Row
 from whet.types import Example
 from whet.verifiers.numeric import Numeric
 
@@ -33,7 +34,7 @@ class Gsm8k(Task):
 
     path: Path | None = None
     """A folder with train.jsonl and test.jsonl, or one file that serves whichever split is asked for; its rows have
-    `question` and `answer`. Default: the Hub's data set, loaded by `datasets`."""
+    `question` and `answer`. Default: the Hub's data set."""
     hub_name: str = "openai/gsm8k"
     hub_config: str = "main"
     format: Literal["tags", "hash", "boxed"] = "hash"
@@ -52,9 +53,8 @@ class Gsm8k(Task):
 
     def load(self, split: Split) -> Sequence[Example]:
         """The split in the order of the file."""
-        rows = (
-            _hub_rows(self.hub_name, self.hub_config, split) if self.path is None else self._file_rows(split)
-        )
+        name = f"{self.hub_name}:{self.hub_config}"
+        rows = hub_rows(name, split) if self.path is None else self._file_rows(split)
         return [self._example(row, f"gsm8k/{split}/{n}") for n, row in enumerate(rows)]
 
     def default_verifier(self) -> Verifier:
@@ -90,22 +90,3 @@ class Gsm8k(Task):
 
 
 _VERIFIER = Numeric(name="numeric")
-
-
-@cache
-def _hub_rows(name: str, config: str, split: Split) -> tuple[Row, ...]:
-    try:
-        import datasets
-    except ImportError:
-        raise ConfigError(
-            "task.path is not set, and loading from the Hub needs the package datasets: install whet[data], or name a "
-            "folder with train.jsonl and test.jsonl in task.path"
-        ) from None
-    try:
-        rows = datasets.load_dataset(name, config, split=split)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"the data set {name} ({config}, {split}) cannot be loaded: {error}. A folder with train.jsonl and "
-            "test.jsonl in task.path needs no Hub"
-        ) from error
-    return tuple(Row(fields=dict(row), where=f"{name}, {split} row {n}") for n, row in enumerate(rows))

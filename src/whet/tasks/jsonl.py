@@ -1,4 +1,4 @@
-"""Examples from any JSONL file: say which fields hold what, and how completions are scored."""
+"""Examples from any file or Hub data set: say which fields hold what, and how completions are scored."""
 
 from __future__ import annotations
 
@@ -10,30 +10,38 @@ from pydantic import Field
 
 from whet.errors import ConfigError, DataError
 from whet.interfaces import Split, Task, Verifier
-from whet.tasks._rows import Row, read_rows
-from whet.text.questions import normalise_question, split_position
+from whet.tasks._conversation import Message, asked_and_answered, completion_of, turns_of
+from whet.tasks._files import ending_of, read_rows, stem_of
+from whet.tasks._hub import NAME, hub_rows
+from whet.tasks._rows import Row
+from whet.tasks._split import split_by_question
 from whet.types import Example
 
 
 class Jsonl(Task):
-    """One JSON object per line. Without a `test_path` a hash of each question decides its side of the split.
+    """Rows of a file (.jsonl, .json, .csv, .tsv, also with .gz; .parquet), or of a Hub data set `owner/name:config`.
 
-    Fields that no setting names are the example's columns, which a verifier function may ask for, beside `question`
-    (the prompt without its format).
+    A field may hold text, or a conversation: a list of messages, whose last answer by the assistant is the
+    demonstration. Without a `test_path` a hash of each question decides its side of the split. A reward may ask for
+    every field of the row by name, and for `question`: the prompt without its format.
     """
 
     path: Path
     test_path: Path | None = None
+    hub_split: str = "train"
+    """The split of `path`, when it is a Hub data set."""
+    hub_test_split: str = "test"
+    """The split of `test_path`, when it is a Hub data set."""
     test_frac: float = Field(default=0.1, gt=0.0, lt=1.0)
     """Share of the questions kept for testing when there is no `test_path`."""
     prompt: str = "prompt"
-    """The field with the prompt."""
+    """The field with the prompt; rows without `prompt` may have `messages`. `a.b` is the field b inside a."""
     prompt_format: str = "{prompt}"
-    """Text around the prompt."""
-    answer: str = "answer"
-    """The field with what the verifier compares with."""
+    """Text around the prompt, or around the last message of a conversation."""
+    answer: str | None = "answer"
+    """The field with what the verifier compares with; null when nothing is compared."""
     demonstration: str | None = None
-    """The field with a completion worth imitating, for the warm start."""
+    """The field with a completion worth imitating, for supervised stages; a row where it is null has none."""
     id: str | None = None
     """The field with a unique id; default: file name and line."""
     tags: tuple[str, ...] = ()
@@ -51,25 +59,27 @@ class Jsonl(Task):
     def default_verifier(self) -> Verifier:
         """None: raises `ConfigError`, since a file does not say how its answers are compared."""
         raise ConfigError(
-            "a jsonl task needs a verifier, for instance task.verifier=numeric or task.verifier=exact"
+            "a jsonl task needs a verifier, for instance task.verifier=numeric, task.verifier=exact or "
+            "task.verifier=./my_reward.py:score"
         )
 
     @cached_property
     def _splits(self) -> dict[Split, tuple[Example, ...]]:
-        examples = self._examples(self.path)
-        if self.test_path is not None:
-            return {"train": examples, "test": self._examples(self.test_path)}
-        is_test = [split_position(normalise_question(e.prompt)) < self.test_frac for e in examples]
-        return {
-            "train": tuple(e for e, test in zip(examples, is_test, strict=True) if not test),
-            "test": tuple(e for e, test in zip(examples, is_test, strict=True) if test),
-        }
+        examples = self._examples(self.path, self.hub_split)
+        if self.test_path is None:
+            return split_by_question(examples, self.test_frac)
+        return {"train": examples, "test": self._examples(self.test_path, self.hub_test_split)}
 
-    def _examples(self, path: Path) -> tuple[Example, ...]:
+    def _examples(self, path: Path, split: str) -> tuple[Example, ...]:
         seen: dict[str, str] = {}
         examples = []
-        for row in read_rows(path):
-            example = self._example(row, path.stem)
+        name = path.as_posix()
+        is_file = path.exists() or ending_of(path) or not NAME.fullmatch(name)
+        rows, stem = (
+            (read_rows(path), stem_of(path)) if is_file else (hub_rows(name, split), f"{name}/{split}")
+        )
+        for row in rows:
+            example = self._example(row, stem)
             if example.id in seen:
                 raise DataError(f"{row.where}: the id {example.id!r} is also that of {seen[example.id]}")
             seen[example.id] = row.where
@@ -78,13 +88,46 @@ class Jsonl(Task):
 
     def _example(self, row: Row, stem: str) -> Example:
         line = row.where.rpartition(" ")[2]
-        question = row.text(self.prompt)
-        named = {self.prompt, self.answer, self.demonstration, self.id}
+        question, messages, answered = self._question(row)
+        last = messages[-1]["content"] if messages else question
+        prompt = self.prompt_format.replace("{prompt}", last)
         return Example(
-            id=row.text(self.id) if self.id else f"{stem}/{line}",
-            prompt=self.prompt_format.replace("{prompt}", question),
-            answer=row.text(self.answer),
-            demonstration=row.text(self.demonstration) if self.demonstration else None,
-            tags={tag: row.text(tag) for tag in self.tags},
-            columns={"question": question, **{k: v for k, v in row.fields.items() if k not in named}},
+            id=row.text(self.id, "task.id") if self.id else f"{stem}/{line}",
+            prompt=prompt,
+            answer=self._answer(row),
+            demonstration=self._demonstration(row) if self.demonstration else answered,
+            messages=(*messages[:-1], {"role": "user", "content": prompt}) if messages else (),
+            tags={tag: row.text(tag, "task.tags") for tag in self.tags},
+            columns={"question": question, **row.fields},
         )
+
+    def _question(self, row: Row) -> tuple[str, tuple[Message, ...], str | None]:
+        """The question, the conversation that ends with it (if it is one), and the answer that the data has to it."""
+        field = self.prompt
+        if field == "prompt" and not row.has(field) and row.has("messages"):
+            field = "messages"
+        if not isinstance(row.value(field, "task.prompt"), list):
+            return row.text(field), (), None
+        messages, answered = asked_and_answered(row, field)
+        if answered is not None and self.demonstration:
+            raise DataError(
+                f"{row.where}: {field!r} ends with the assistant's answer, and task.demonstration names another: "
+                "keep one of them"
+            )
+        return turns_of(messages), messages, answered
+
+    def _answer(self, row: Row) -> str:
+        """Empty where there is none to name, or nothing that would compare it."""
+        if self.answer is None or not (row.has(self.answer) or self.is_scored):
+            return ""
+        try:
+            return row.text(self.answer, "task.answer")
+        except DataError as error:
+            raise DataError(f"{error} (task.answer=null if no answer is compared)") from None
+
+    def _demonstration(self, row: Row) -> str | None:
+        assert self.demonstration is not None
+        value = row.value(self.demonstration, "task.demonstration")
+        if isinstance(value, list):
+            return completion_of(row, self.demonstration)
+        return None if value is None else row.text(self.demonstration)

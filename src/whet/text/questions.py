@@ -17,12 +17,9 @@ def normalise_question(text: str) -> str:
 
 
 def overlap(train: Iterable[Example], test: Iterable[Example]) -> list[Example]:
-    """The test examples whose normalised question is also a training question.
-
-    The question is the column `question` where there is one, so that two prompt formats hide nothing; else the prompt.
-    """
-    seen = {_question(example) for example in train}
-    return [example for example in test if _question(example) in seen]
+    """The test examples whose question is also a training question."""
+    seen = {question_of(example) for example in train}
+    return [example for example in test if question_of(example) in seen]
 
 
 def split_position(question: str) -> float:
@@ -31,6 +28,7 @@ def split_position(question: str) -> float:
     return int.from_bytes(digest, "little") * 2.0**-48
 
 
-def _question(example: Example) -> str:
+def question_of(example: Example) -> str:
+    """The normalised question: the column `question` where there is one, so that no format hides it, or the prompt."""
     question = example.columns.get("question")
     return normalise_question(question if isinstance(question, str) else example.prompt)

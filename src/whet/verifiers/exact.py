@@ -8,6 +8,7 @@ from typing import Literal
 from whet.interfaces import Verifier
 from whet.text.tags import marked_answer
 from whet.types import Example, Score
+from whet.verifiers._answers import nothing_to_compare
 
 
 class Exact(Verifier):
@@ -24,7 +25,12 @@ class Exact(Verifier):
     wrong: float = 0.0
 
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
-        """The value `right` or `wrong`; details `no_answer` (nothing there) and `wrong`."""
+        """The value `right` or `wrong`; details `no_answer` (nothing there) and `wrong`.
+
+        Raises `DataError` when the example has no answer to compare with.
+        """
+        if not answer:
+            raise nothing_to_compare("exact", example)
         found = text if self.extract == "text" else marked_answer(text)
         if found is not None and self._normalised(found) == self._normalised(answer):
             return Score(value=self.right)

@@ -10,6 +10,7 @@ from whet.errors import DataError
 from whet.interfaces import Verifier
 from whet.text.numbers import answer_number, last_number, marked_number, only_number
 from whet.types import Example, Score
+from whet.verifiers._answers import nothing_to_compare
 
 Extract = Literal["auto", "tagged", "last", "strict", "flexible"]
 
@@ -31,6 +32,9 @@ class Numeric(Verifier):
 
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
         """The value `right` or `wrong`; raises `DataError` when the answer holds no number."""
+        answer = str(answer)  # a number is as good as its digits
+        if not answer:
+            raise nothing_to_compare("numeric", example)
         found: Fraction | str | None
         gold: Fraction | str
         if self.extract in ("strict", "flexible"):

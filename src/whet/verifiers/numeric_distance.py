@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from whet.interfaces import Verifier
 from whet.types import Example, Score
+from whet.verifiers._answers import nothing_to_compare
 from whet.verifiers.numeric import gold_number, read_number
 
 
@@ -39,6 +40,9 @@ class NumericDistance(Verifier):
 
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
         """The credit; details `no_answer` and, at any distance above 0, `wrong`."""
+        answer = str(answer)  # a number is as good as its digits
+        if not answer:
+            raise nothing_to_compare("numeric_distance", example)
         found, gold = read_number(text, self.extract), gold_number(answer)
         if found is None:
             return Score(value=self.no_number, detail="no_answer")
