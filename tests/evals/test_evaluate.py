@@ -10,10 +10,11 @@ from whet.config import Config, EvalConfig
 from whet.errors import DataError, Interrupted
 from whet.evals import evaluate as module
 from whet.evals import records
-from whet.evals.evaluate import evaluate, plan_of, weights_hash
+from whet.evals.evaluate import evaluate, plan_of
 from whet.evals.metrics import metrics_of
 from whet.evals.records import StaleRecords
 from whet.evals.store import evaluate_into
+from whet.models.fingerprint import weights_hash
 from whet.policies.from_scratch import FromScratch
 
 

@@ -7,11 +7,10 @@ depends on the seed, the problem and the number of the sample only, so two evalu
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from whet.config import Config, EvalConfig, PromptConfig, SamplingConfig
 from whet.errors import DataError
@@ -21,13 +20,11 @@ from whet.evals.overlap import check_overlap
 from whet.evals.records import EvalRecord, StaleRecords, record_of, settings_of
 from whet.evals.rescore import rescore
 from whet.interfaces import Engine, Policy, Task
+from whet.models.fingerprint import weights_hash
 from whet.rollouts.collect import collect
 from whet.seeding import key
 from whet.text.prompts import PromptEncoder
 from whet.types import Example, RolloutGroup, SamplingParams
-
-if TYPE_CHECKING:
-    from torch import nn
 
 CHUNK = 256
 """Problems sampled together: what an interrupted evaluation loses at most."""
@@ -126,17 +123,6 @@ def evaluate(
         records += new
     metrics = metrics_of(records, threshold=plan.threshold)
     return EvalResult(records=tuple(records), metrics=metrics, overlap=plan.overlap)
-
-
-def weights_hash(module: nn.Module) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of a module's tensors, sorted by name."""
-    import torch
-
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def _subset(examples: Sequence[Example], frac: float) -> Sequence[Example]:

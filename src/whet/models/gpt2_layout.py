@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from whet.models.gpt import GPT, GPTConfig
+from whet.models.pretrained import gpt2_model
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel
@@ -15,10 +16,8 @@ _PREFIX = "transformer."
 
 def to_gpt2(model: GPT, eos_id: int) -> "GPT2LMHeadModel":
     """A `GPT2LMHeadModel` with the same weights (a copy), ready for inference."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
     sizes = model.config
-    config = GPT2Config(
+    twin = gpt2_model(
         vocab_size=sizes.vocab_size,
         n_positions=sizes.context_length,
         n_embd=sizes.width,
@@ -30,8 +29,6 @@ def to_gpt2(model: GPT, eos_id: int) -> "GPT2LMHeadModel":
         bos_token_id=eos_id,
         eos_token_id=eos_id,
     )
-    with torch.random.fork_rng(devices=[]):  # its own initialisation draws from the global generator
-        twin = GPT2LMHeadModel(config)
     copy_to_gpt2(model, twin)
     return twin.to(model.wte.weight.device).eval()
 

@@ -33,10 +33,16 @@ def learning_rate(step: int, config: OptimizerConfig, default_steps: int) -> flo
 
 
 class Optimizer:
-    """AdamW (Loshchilov and Hutter, 1711.05101). Matrices decay; biases and gains of norms do not."""
+    """AdamW (Loshchilov and Hutter, 1711.05101). Matrices decay; biases and gains of norms do not.
+
+    A parameter of 16 bits has a float32 master, which gathers its gradients, is moved, and is written down into it: at
+    a rate of 1e-6 most steps of a bf16 number would be lost in its rounding. Other parameters are their own masters.
+    """
 
     def __init__(self, module: nn.Module, config: OptimizerConfig) -> None:
-        self._named = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self._trained = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self._named = {name: _master(p) for name, p in self._trained.items()}
+        self._pairs = [(p, self._named[n]) for n, p in self._trained.items() if self._named[n] is not p]
         matrices = [p for p in self._named.values() if p.dim() > 1]
         vectors = [p for p in self._named.values() if p.dim() <= 1]
         self._max_grad_norm = config.max_grad_norm
@@ -53,42 +59,75 @@ class Optimizer:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """What is trained."""
+        """What is trained: the module's own."""
+        return list(self._trained.values())
+
+    @property
+    def masters(self) -> list[nn.Parameter]:
+        """What is moved, and where gradients are gathered: float32, the parameters themselves where they are that."""
         return list(self._named.values())
+
+    def gather(self) -> None:
+        """Adds the gradient of a micro-batch to that of the masters, in float32."""
+        for parameter, master in self._pairs:
+            if parameter.grad is not None:
+                found = parameter.grad.float()
+                master.grad = found if master.grad is None else master.grad.add_(found)
+                parameter.grad = None
 
     def clip(self) -> float:
         """Scales the gradient down to `max_grad_norm` and returns the norm it had."""
-        return float(nn.utils.clip_grad_norm_(self.parameters, self._max_grad_norm))
+        return float(nn.utils.clip_grad_norm_(self.masters, self._max_grad_norm))
 
+    @torch.no_grad()
     def step(self, rate: float) -> None:
         """Moves the parameters along the gradient."""
         for group in self._adamw.param_groups:
             group["lr"] = rate
+        if not any(self._adamw.state.values()):
+            for parameter, master in self._pairs:
+                master.copy_(parameter)  # an earlier stage, or a checkpoint, may have moved it since
         self._adamw.step()
+        for parameter, master in self._pairs:
+            parameter.copy_(master)
 
     def forget_gradient(self) -> None:
         """Drops the gradient."""
         self._adamw.zero_grad(set_to_none=True)
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """The moments of every parameter as `<parameter>.<moment>`; empty before the first step."""
-        return {
-            f"{name}.{moment}": self._adamw.state[parameter][moment]
-            for name, parameter in self._named.items()
+        """The moments of every parameter as `<parameter>.<moment>`, and its master; empty before the first step."""
+        found = {
+            f"{name}.{moment}": self._adamw.state[master][moment]
+            for name, master in self._named.items()
             for moment in _MOMENTS
-            if moment in self._adamw.state[parameter]
+            if moment in self._adamw.state[master]
         }
+        return {**found, **self._master_tensors()} if found else {}
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes moments back by name; raises `RunError` when they are not those of this model's parameters."""
-        expected = {f"{name}.{moment}" for name in self._named for moment in _MOMENTS}
+        """Takes moments and masters back by name; raises `RunError` when they are not those of this model."""
+        masters = self._master_tensors()
+        expected = {f"{name}.{moment}" for name in self._named for moment in _MOMENTS} | masters.keys()
         if tensors and set(tensors) != expected:
             odd = sorted(set(tensors) ^ expected)[:3]
             raise RunError(
                 f"the optimizer state belongs to another model: {', '.join(odd)} and others do not match"
             )
+        if not tensors:
+            return
+        for name, master in masters.items():
+            master.copy_(tensors[name])
         for name, parameter in self._named.items():
-            for moment in _MOMENTS if tensors else ():
+            for moment in _MOMENTS:
                 # The step count too: the fused kernel reads it where the parameter is.
                 value = tensors[f"{name}.{moment}"].to(parameter.device, copy=True)
                 self._adamw.state[parameter][moment] = value
+
+    def _master_tensors(self) -> dict[str, Tensor]:
+        return {f"{n}.master": m.detach() for n, m in self._named.items() if m is not self._trained[n]}
+
+
+def _master(parameter: nn.Parameter) -> nn.Parameter:
+    """The parameter itself, or a float32 copy of one that has 16 bits."""
+    return parameter if parameter.element_size() > 2 else nn.Parameter(parameter.detach().float())

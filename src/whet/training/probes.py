@@ -72,10 +72,10 @@ class MinibatchLoss:
     def gradient(self, rows: Tensor) -> Tensor:
         """The gradient of their share, `[number of trained parameters]`; one micro-batch in memory at a time."""
         parameters = self.learner.optimizer.parameters
-        total = torch.cat([torch.zeros_like(p).flatten() for p in parameters])
+        total = torch.cat([torch.zeros_like(p, dtype=_wide(p)).flatten() for p in parameters])
         for share in self._shares(rows):
             found = torch.autograd.grad(share, parameters, materialize_grads=True)
-            total += torch.cat([g.flatten() for g in found])
+            total += torch.cat([g.flatten().to(total.dtype) for g in found])
         return total
 
     def _shares(self, rows: Tensor) -> Iterator[Tensor]:
@@ -105,6 +105,11 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
             parameter.grad = gradient
         for inner, is_training in modes:
             inner.training = is_training
+
+
+def _wide(parameter: Tensor) -> torch.dtype:
+    """At least float32: sums of 16 bits lose what is small."""
+    return torch.promote_types(parameter.dtype, torch.float32)
 
 
 def _copy(batch: Batch) -> Batch:

@@ -80,9 +80,10 @@ class Learner:
             stats = self.policy.forward(micro, objective.want)
             terms = {name: weighted_sum(micro, term) for name, term in objective.terms(micro, stats).items()}
             torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+            self.optimizer.gather()
             losses.update({name: float(term.detach()) for name, term in terms.items()})
             objective.measure(micro, stats, metrics)
-        self.world.sum_gradients(self.optimizer.parameters)
+        self.world.sum_gradients(self.optimizer.masters)
         return dict(losses)
 
     def weighted(self, objective: Objective, minibatch: Batch) -> Batch:
