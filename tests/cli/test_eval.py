@@ -2,11 +2,13 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from whet.runs.directory import RunDirectory
+from whet.runs.lock import hold
 
 
 def test_one_checkpoint_is_a_table_with_intervals(whet, own_run):
@@ -100,3 +102,22 @@ def damage(run, checkpoint):
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
+
+
+@pytest.mark.parametrize("arguments", [("--num-samples", "0"), ("num_samples=0",), ("eval.num_samples=0",)])
+def test_a_value_that_cannot_be_is_named_with_its_setting_and_place(whet, tiny_run, arguments):
+    ended = whet("eval", tiny_run, *arguments)
+    assert ended.code == 2
+    assert "eval.num_samples: expected" in ended.err
+    assert "(command line)" in ended.err
+
+
+def test_two_evaluations_of_one_checkpoint_do_not_share_a_file(whet, own_run):
+    directory = own_run / "evals" / "arithmetic@num_samples=2" / "step_000002"
+    directory.mkdir(parents=True)
+    with hold(directory):
+        ended = whet("eval", own_run, "--num-samples", "2")
+    assert ended.code == 2
+    assert f"step_000002 is in use by process {os.getpid()}" in ended.err
+    assert not (directory / "records.jsonl").exists()
+    assert whet("eval", own_run, "--num-samples", "2").code == 0

@@ -18,6 +18,11 @@ def settings_of(texts: Sequence[str], section: str) -> dict[str, Any]:
     """The values of `key=value` texts; the name of their section may stand before the key."""
     from whet.yaml_source import from_overrides
 
+    return dict(from_overrides(in_section(texts, section)).values.get(section, {}))
+
+
+def in_section(texts: Sequence[str], section: str) -> list[str]:
+    """`key=value` texts with the name of their section before the key, where it was left out."""
     if words := [text for text in texts if "=" not in text]:
         raise ConfigError(f"{words[0]!r} is not a setting: write key=value, for instance limit=100")
-    return from_overrides([text.removeprefix(f"{section}.") for text in texts]).values
+    return [f"{section}.{text.removeprefix(f'{section}.')}" for text in texts]

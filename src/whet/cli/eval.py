@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whet.cli._options import Json, RunName, RunsRoot, settings_of
+from whet.cli._options import Json, RunName, RunsRoot, in_section
 from whet.errors import RunError
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ def command(
         "num_samples": num_samples, "temperature": temperature, "greedy": greedy,
     }  # fmt: skip
     given = [f"{name}={dumps(value)}" for name, value in options.items() if value is not None]
-    texts = [*given, *(settings or [])]
-    wanted = Evaluation.of(directory, settings_of(texts, "eval"))
+    texts = in_section([*given, *(settings or [])], "eval")
+    wanted = Evaluation.of(directory, overrides=texts)
     if steps is None and not all_steps:
         _evaluate_one(wanted, directory.checkpoint(which or "latest"), json)
     else:

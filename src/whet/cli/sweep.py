@@ -72,7 +72,7 @@ def _define(arguments: list[str], grid: list[str], seeds: int, name: str | None)
 
 
 def _run(definition: Definition, directory: Path, jobs: int, timeout_s: float) -> None:
-    from whet.runs.directory import RunDirectory
+    from whet.runs.lock import hold
     from whet.sweeps.definition import keep
     from whet.sweeps.launch import run_members
     from whet.sweeps.members import members_of
@@ -80,7 +80,7 @@ def _run(definition: Definition, directory: Path, jobs: int, timeout_s: float) -
     keep(definition, directory)
     members = members_of(definition, directory)
     print(f"{directory}: {len(members)} runs", file=sys.stderr)
-    with RunDirectory(directory).lock():
+    with hold(directory):
         try:
             run_members(members, jobs, timeout_s, _say)
         except KeyboardInterrupt:

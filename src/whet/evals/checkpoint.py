@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -32,17 +32,21 @@ class Evaluation:
     """Directory in `evals/`: the task, and after an @ what differs from the run's own evaluation."""
 
     @classmethod
-    def of(cls, run: RunDirectory, settings: Mapping[str, Any]) -> Evaluation:
-        """settings: those of `eval` in the config, such as `num_samples`. Raises `ConfigError` for others.
+    def of(
+        cls, run: RunDirectory, settings: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
+    ) -> Evaluation:
+        """settings: those of `eval` in the config, such as `num_samples`; overrides: the same as `eval.key=value`
+        texts. Raises `ConfigError` for others.
 
         A task of the same name as the run's keeps the settings that it has there. Training questions may be asked
         when `split: train` says so.
         """
         own = load_config([run.config])
         base: dict[str, Any] = {"task": _task(own).model_dump(mode="json")}
-        if settings.get("split") == "train":
+        asked = {"eval": dict(settings or {})}
+        if load_config([run.config, {"eval": base}, asked], overrides).eval.split == "train":
             base["allow_overlap"] = True
-        config = load_config([run.config, {"eval": base}, {"eval": dict(settings)}])
+        config = load_config([run.config, {"eval": base}, asked], overrides)
         plan = plan_of(config, config.task.examples("train"))
         return cls(run, config, plan, _name(plan, own))
 

@@ -11,6 +11,7 @@ from whet.evals import records
 from whet.evals.evaluate import EvalPlan, EvalResult, evaluate
 from whet.evals.metrics import to_json
 from whet.interfaces import Engine, Policy
+from whet.runs import lock
 from whet.runs.files import encode_json, replace_file
 
 
@@ -24,7 +25,7 @@ def evaluate_into(
     """Evaluates into `records.jsonl` and `metrics.json` of a directory.
 
     An evaluation of the same weights and settings that lies there is continued, or taken as it is; any other
-    is replaced.
+    is replaced. Raises `RunError` while another process evaluates into the directory.
     """
     file = directory / "records.jsonl"
 
@@ -32,12 +33,14 @@ def evaluate_into(
         done = records.read(file)
         return evaluate(policy, engine, plan, should_stop, lambda new: records.append(file, new), done)
 
-    try:
-        result = attempt()
-    except records.StaleRecords:
-        file.unlink()
-        result = attempt()
-    write_metrics(directory / "metrics.json", plan, result)
+    directory.mkdir(parents=True, exist_ok=True)
+    with lock.hold(directory):
+        try:
+            result = attempt()
+        except records.StaleRecords:
+            file.unlink()
+            result = attempt()
+        write_metrics(directory / "metrics.json", plan, result)
     return result
 
 

@@ -3,10 +3,7 @@ it."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whet.evals.metrics import Metrics, from_json
+from whet.runs import child
 
 Command = Callable[[str], Sequence[str]]
 """The command line that evaluates one checkpoint and prints `{"step": ..., "metrics": {...}}`."""
@@ -75,36 +73,19 @@ def _row(checkpoint: str, command: Sequence[str], timeout_s: float) -> SweepRow:
 def _run(command: Sequence[str], timeout_s: float) -> tuple[str, str]:
     """What a child prints, and what is wrong with it (empty: nothing)."""
     try:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=True,
-        )
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = child.start(command, **pipes, encoding="utf-8", errors="replace")
     except OSError as problem:
         return "", f"could not be started: {problem}"
     try:
-        output, complaint = child.communicate(timeout=timeout_s)
+        output, complaint = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         return "", f"not done after {timeout_s:g} s"
     finally:  # also when this process is interrupted: no child outlives its sweep
-        _kill_session(child)
-    if child.returncode:
-        return "", f"exit code {child.returncode}: {_last_line(complaint)}"
+        child.end([process])
+    if process.returncode:
+        return "", f"exit code {process.returncode}: {_last_line(complaint)}"
     return output, ""
-
-
-def _kill_session(child: subprocess.Popen[str]) -> None:
-    """Ends a child and what it started; does nothing where all have ended."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    for stream in (child.stdout, child.stderr):
-        if stream is not None:
-            stream.close()
 
 
 def _last_line(text: str) -> str:

@@ -33,6 +33,9 @@ def end(children: Collection[subprocess.Popen[Any]], grace_s: float = 0.0) -> No
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
+            for stream in (child.stdout, child.stderr):
+                if stream is not None:
+                    stream.close()
 
 
 def _ask(children: Collection[subprocess.Popen[Any]], deadline: float) -> None:

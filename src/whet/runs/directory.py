@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import shutil
-import socket
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from whet.errors import RunError
-from whet.runs import checkpoint
+from whet.runs import checkpoint, lock
 from whet.runs.files import encode_json, read_json, replace_file
 
 State = Literal["running", "finished", "stopped", "failed"]
 _STAMPED = re.compile(r"run_(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)(?:-(\d+))?")
-_TRIES = 10
-_PAUSE_S = 0.05
-_held: set[int] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,61 +126,14 @@ class RunDirectory:
         """Writes environment.json in one step."""
         replace_file(self.environment, encode_json(facts))
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Keeps every other process from writing into the run; the system lets go when this one dies.
-
-        Raises `RunError` naming the process that holds it. A forked child does not inherit the lock, so a
-        worker that outlives a killed trainer does not keep the run locked.
-        """
-        descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            self._acquire(descriptor)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        _held.add(descriptor)
-        try:
-            yield
-        finally:
-            if descriptor in _held:  # not in a forked child
-                _held.remove(descriptor)
-                fcntl.flock(descriptor, fcntl.LOCK_UN)  # for a child too that has not closed its copy yet
-                os.close(descriptor)
+    def lock(self) -> AbstractContextManager[None]:
+        """Keeps every other process from writing into the run; see `lock.hold`."""
+        return lock.hold(self.path)
 
     @property
     def is_locked(self) -> bool:
         """Whether a living process holds the lock."""
-        try:
-            descriptor = os.open(self._lock_file, os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        else:
-            return False
-        finally:
-            os.close(descriptor)
-
-    @property
-    def _lock_file(self) -> Path:
-        return self.path / ".lock"
-
-    def _acquire(self, descriptor: int) -> None:
-        for attempt in range(_TRIES):  # a reader that asks whether the lock is held has it for a moment
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if attempt == _TRIES - 1:
-                    holder = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
-                    raise RunError(f"{self.path} is in use by {holder}: wait for it, or stop it") from error
-                time.sleep(_PAUSE_S)
-            else:
-                return
+        return lock.is_held(self.path)
 
 
 def list_runs(runs_root: Path | str) -> list[RunDirectory]:
@@ -246,12 +191,3 @@ def _is_run(path: Path) -> bool:
 def _age(path: Path) -> tuple[str, int, str]:
     match = _STAMPED.fullmatch(path.name)
     return (match[1], int(match[2] or 1), "") if match else ("", 0, path.name)
-
-
-def _let_go() -> None:
-    for descriptor in _held:
-        os.close(descriptor)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_let_go)
