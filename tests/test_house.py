@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[frozenset[str], ...] = tuple(
     frozenset(floor.split())
     for floor in (
-        "types interfaces errors registry config config_problems config_schema seeding yaml_source "
+        "types interfaces errors registry config config_problems keys config_schema seeding yaml_source "
         "foreign_names shipped",
         "functional models text sandbox distributed tracking",
         "policies",
@@ -39,7 +39,7 @@ ROOMS = frozenset().union(*FLOORS)
 PLUGIN_ROOMS = {"tasks", "verifiers", "engines", "algorithms", "probes", "policies"}
 ONE_FILE = {
     "transformers", "peft", "vllm", "ray", "deepspeed", "wandb", "gymnasium", "datasets", "bitsandbytes", "pyarrow",
-    "starlette", "uvicorn",
+    "starlette", "uvicorn", "trackio",
 }  # fmt: skip
 LAZY = ONE_FILE | {"matplotlib", "tensorboard"}
 WITHOUT_TORCH = re.compile(r"whet(\.(types|config|runs\.reader|tasks|verifiers|dashboard|cli)(\..*)?)?$")

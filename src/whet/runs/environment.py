@@ -1,4 +1,4 @@
-"""What a run ran on: enough to run it again, and nothing secret (environment variables are never read)."""
+"""What a run ran on: enough to run it again, and nothing secret: no environment variable, no key in an argument."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from whet import keys
+
 _PACKAGES = ("whet", "torch", "transformers", "tokenizers", "safetensors", "peft", "numpy", "pydantic")
 _GIT_TIMEOUT_S = 5
 
@@ -18,7 +20,7 @@ _GIT_TIMEOUT_S = 5
 def describe(seed: int, device: str) -> dict[str, Any]:
     """Command, versions, hardware, git commit of the working directory and seed, ready for JSON."""
     return {
-        "command": sys.argv,
+        "command": [keys.hide_argument(argument) for argument in sys.argv],
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "seed": seed,
         "device": device,

@@ -1,4 +1,8 @@
-"""Opens the trackers that a config names: `console`, `jsonl`, `tensorboard`, or `./file.py:MyTracker`."""
+"""Opens the trackers that a config names: those of this folder, or `./file.py:MyTracker`.
+
+A tracker is a class with a class method `open(RunView)`, with `log` and `close`, and where it can fail to start, a
+class method `check()`. Only `jsonl`, the log that whet itself reads back, may end a run.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,10 @@ from typing import Any
 from whet import registry
 from whet.errors import ConfigError
 from whet.interfaces import Tracker
+from whet.tracking.remote import Tolerant
+
+RECORD = "jsonl"
+"""The tracker that must not fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +34,23 @@ class RunView:
     """The last step that is done when the run continues; whatever was logged after it is void."""
 
 
+def check_trackers(names: Iterable[str]) -> None:
+    """Raises `ConfigError` with the fix for a tracker that does not exist or could not start."""
+    for name in dict.fromkeys(names):
+        getattr(_tracker_class(name), "check", lambda: None)()
+
+
 def build_trackers(names: Iterable[str], run: RunView) -> list[Tracker]:
-    """The trackers of a run, opened; raises `ConfigError` for a name that does not exist."""
-    opened: list[Tracker] = [_tracker_class(name).open(run) for name in dict.fromkeys(names)]
+    """The trackers of a run, opened; raises what they raise, and `ConfigError` for a name that does not exist."""
+    opened: list[Tracker] = []
+    try:
+        for name in dict.fromkeys(names):
+            tracker = _tracker_class(name).open(run)
+            opened.append(tracker if name == RECORD else Tolerant(name, tracker))
+    except BaseException:
+        for tracker in opened:
+            tracker.close()
+        raise
     return opened
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from whet import keys
 from whet.config import Config, WarmStartConfig, dump_config, load_config
 from whet.errors import Interrupted, RunError, WhetError
 from whet.evals.metrics import Metrics as Intervals
@@ -24,6 +25,7 @@ from whet.runs.files import read_tensors, write_tensors
 from whet.runs.policy import MODEL, load_policy, pick_device, set_threads
 from whet.text.prompts import PromptEncoder
 from whet.tracking.metrics import Metrics
+from whet.tracking.open import check_trackers
 from whet.training.finish import log, measure
 from whet.training.job import Data, Horizon, Job, build_job, build_policy, open_logs
 from whet.training.rl import learn
@@ -49,6 +51,7 @@ def start(config: Config) -> RunDirectory:
         run.write_environment(environment.describe(config.seed, str(device)))
         job = build_job(config, run, data, policy, RunState(), stop)
         with _outcome(job):
+            open_logs(job)
             _begin(job)
             _to_the_end(job)
     return run
@@ -74,6 +77,7 @@ def resume(run: RunDirectory, from_step: str = "latest", additional_steps: int |
                 _log.warning("going on from %s: %d later checkpoints are given up", path.name, len(later))
         _move_the_end(job, additional_steps)
         with _outcome(job):
+            open_logs(job)
             if path is None:
                 _begin(job)
             _to_the_end(job)
@@ -92,6 +96,8 @@ def _prepare(config: Config) -> torch.device:
     set_threads(config.num_threads)
     if config.stop.when is not None:
         Condition(config.stop.when)  # raises before anything is made
+    check_trackers(config.trackers)
+    keys.refuse_in(dump_config(config), "the config")
     return pick_device(config.device)
 
 
@@ -151,7 +157,6 @@ def _report(config: Config) -> Any:
 
 def _to_the_end(job: Job) -> None:
     config, run = job.config, job.run
-    open_logs(job)
     job.reference = _reference(job)
     if config.eval.at_start and not job.state.is_measured:
         _evaluate(job, "before", 0)

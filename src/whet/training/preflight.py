@@ -12,6 +12,7 @@ from whet.config import Config, PromptConfig
 from whet.evals.evaluate import CHUNK
 from whet.interfaces import Policy
 from whet.text.prompts import PromptEncoder
+from whet.tracking.open import check_trackers
 from whet.training.failures import check_rewards
 from whet.training.job import Data, Horizon, build_policy
 
@@ -47,6 +48,7 @@ def preflight(config: Config) -> dict[str, Any]:
     Raises what the run itself would raise: `DataError` for a bad row or a prompt that is too long, `ConfigError`, and
     `VerifierError` when the task's own solution cannot be scored.
     """
+    check_trackers(config.trackers)
     data = Data.load(config)
     if config.task.is_scored:
         check_rewards(config.task, data.train[0])
