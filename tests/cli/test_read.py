@@ -48,6 +48,27 @@ def test_show_tells_people_the_same(whet, tiny_run, root):
     assert "rollouts of step 2, with their rewards" in out
 
 
+def test_show_of_a_checkpoint_has_the_metrics_and_rollouts_of_its_step(whet, root):
+    facts = whet("show", "latest:1", *root, "--rollouts", "3", "--json").json
+    assert facts["metrics"]["step"] == 1
+    assert [r["step"] for r in facts["rollouts"]] == [1, 1, 1]
+    assert "rollouts of step 1, with their rewards" in whet("show", "latest:1", *root).out
+
+
+def test_show_of_the_checkpoint_before_the_first_step_has_nothing_that_was_trained(whet, root):
+    facts = whet("show", "latest:0", *root, "--json").json
+    assert ("reward/mean" in facts["metrics"], facts["rollouts"]) == (False, [])
+    assert "checkpoints  step_000000" in whet("show", "latest:0", *root).out
+
+
+def test_show_names_the_mean_of_every_part_of_the_reward(whet, own_run):
+    rewards = '"reward/mean": 1.5, "reward/answer/mean": 1, "reward/form/mean": 0.5'
+    (own_run / "logs/train_log.jsonl").write_text(f'{{"step": 2, "completions/mean_length": 1, {rewards}}}\n')
+    lines = [line.split() for line in whet("show", own_run).out.splitlines()]
+    start = lines.index(["reward/mean", "1.5"])
+    assert lines[start + 1 : start + 3] == [["reward/answer/mean", "1"], ["reward/form/mean", "0.5"]]
+
+
 def test_show_of_a_run_that_never_began_is_no_error(whet, tmp_path, tiny_run):
     (tmp_path / "young").mkdir()
     shutil.copy(tiny_run / "config.yaml", tmp_path / "young")
@@ -117,6 +138,7 @@ def test_a_task_from_a_file_of_rows(whet, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("show", "latest:9"), "has no checkpoint '9'. Checkpoints there: 0, 1, 2"),
         (("show", "nothing"), "there is no run 'nothing'. Newest in "),
         (("sample", "latest:9", "1+2="), "has no checkpoint '9'. Checkpoints there: 0, 1, 2"),
         (("sample", "latest", "what?"), "no token for"),

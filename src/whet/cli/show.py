@@ -30,20 +30,22 @@ def command(
     runs_root: RunsRoot = "runs",
     json: Json = False,
 ) -> None:
-    """Show the state, accuracy, rollouts and files of a run."""
+    """Show the state, accuracy, rollouts and files of a run; of RUN:120 the metrics and rollouts of that step."""
     from whet.cli._output import print_json
     from whet.runs.directory import resolve
 
-    facts = _facts(resolve(run, runs_root)[0], rollouts)
+    directory, which = resolve(run, runs_root)
+    facts = _facts(directory, which, rollouts)
     if json:
         print_json(facts)
     else:
         print("\n\n".join(part for part in _parts(facts) if part))
 
 
-def _facts(run: RunDirectory, rollouts: int) -> dict[str, Any]:
+def _facts(run: RunDirectory, which: str | None, rollouts: int) -> dict[str, Any]:
     from whet.runs import checkpoint, reader
 
+    step = None if which is None else checkpoint.manifest(run.checkpoint(which)).step
     summary = run.summary()
     files = {"config": run.config, "log": run.train_log, "rollouts": run.rollouts_log, "plots": run.plots}
     evaluations = {
@@ -56,10 +58,12 @@ def _facts(run: RunDirectory, rollouts: int) -> dict[str, Any]:
     return {
         **reader.overview(run),
         "summary": summary,
-        "metrics": reader.last_metrics(run),
+        "metrics": reader.last_metrics(run) if step is None else reader.metrics_of(run, step),
         "checkpoints": [path.name for path in checkpoint.steps(run.training_state)],
         "evaluations": evaluations,
-        "rollouts": reader.last_rollouts(run, rollouts),
+        "rollouts": reader.last_rollouts(run, rollouts)
+        if step is None
+        else reader.rollouts_of(run, step, rollouts),
         "files": {name: str(path) for name, path in files.items() if path.exists()},
     }
 
@@ -96,7 +100,9 @@ def _headline(facts: Mapping[str, Any]) -> str:
 def _metrics(metrics: Mapping[str, Any]) -> str:
     from whet.cli._output import columns
 
-    rows = [(name, f"{metrics[name]:.4g}") for name in _SHOWN if metrics.get(name) is not None]
+    parts = (n for n in metrics if n.startswith("reward/") and n.endswith("/mean") and n not in _SHOWN)
+    shown = [*_SHOWN[:1], *parts, *_SHOWN[1:]]
+    rows = [(name, f"{metrics[name]:.4g}") for name in shown if metrics.get(name) is not None]
     return f"step {metrics['step']}\n" + columns(rows, "  ") if rows else ""
 
 

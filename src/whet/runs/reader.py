@@ -59,7 +59,7 @@ def overview(run: RunDirectory) -> dict[str, Any]:
     """One row of a table of runs. Reads the end of the log only.
 
     `max_steps` is where the run really ends, epochs and resumes counted in, once it has begun. `accuracy` is the
-    held-out pass@1 of the evaluation after the run, or of the one before while there is no other.
+    pass@1 on `eval_split` of the evaluation after the run, or of the one before while there is no other.
     """
     last = last_metrics(run)
     settings: dict[str, Any] = {}
@@ -81,6 +81,7 @@ def overview(run: RunDirectory) -> dict[str, Any]:
         "max_steps": summary.get("max_steps", settings.get("max_steps")),
         "reward": last.get("reward/mean"),
         "accuracy": (evals.get("after") or evals.get("before") or {}).get("pass@1"),
+        "eval_split": summary.get("eval_split"),
     }
 
 
@@ -91,11 +92,24 @@ def last_metrics(run: RunDirectory) -> dict[str, Any]:
     return next(trained, records[-1] if records else {})
 
 
+def metrics_of(run: RunDirectory, step: int) -> dict[str, Any]:
+    """The metrics of one step; empty when it was not logged. Reads the log up to there."""
+    return next((r for r in read_jsonl(run.train_log) if r.get("step") == step), {})
+
+
 def last_rollouts(run: RunDirectory, count: int) -> list[dict[str, Any]]:
     """Some rollouts of the last step, evenly spread over the end of the log: whole lines of its last 64 KiB."""
     records = _tail(run.rollouts_log)
-    last = [r for r in records if r.get("step") == records[-1].get("step")]
-    return [last[i * len(last) // count] for i in range(min(count, len(last)))] if count else []
+    return _spread([r for r in records if r.get("step") == records[-1].get("step")], count)
+
+
+def rollouts_of(run: RunDirectory, step: int, count: int) -> list[dict[str, Any]]:
+    """Some rollouts of one step, evenly spread over it. Reads the whole log."""
+    return _spread([r for r in rollouts(run) if r.get("step") == step], count)
+
+
+def _spread(records: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    return [records[i * len(records) // count] for i in range(min(count, len(records)))]
 
 
 def _tail(path: Path) -> list[dict[str, Any]]:
