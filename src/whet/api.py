@@ -1,24 +1,32 @@
-"""The small stable doors: `train`, `open_run`, `task`, `verifier`, `load_policy`."""
+"""The small stable doors: `train`, `open_run`, `task`, `verifier`, `show_prompt`, `load_policy`."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from pydantic import ValidationError
+
 from whet import registry, yaml_source
-from whet.config import Config, load_config
+from whet.config import Config, PromptConfig, load_config
 from whet.config_problems import explain
 from whet.errors import ConfigError, RunError
 from whet.interfaces import Policy, Task, Verifier
+from whet.registry import Settings
 from whet.runs import reader
 from whet.runs.directory import RunDirectory, resolve
 from whet.types import Request, SamplingParams
 
 if TYPE_CHECKING:
     from whet.evals.evaluate import EvalResult
+    from whet.text.prompts import PromptEncoder
+
+Prompt = str | Sequence[Mapping[str, str]]
+"""A text, or a conversation: `role` and `content` each."""
 
 
 def train(config: str | Path | Mapping[str, Any] | Config, *overrides: str, **settings: Any) -> Run:
@@ -47,6 +55,25 @@ def task(name: str, **settings: Any) -> Task:
 def verifier(name: str, **settings: Any) -> Verifier:
     """A verifier by name: `score(text, answer)` gives a `Score`."""
     return cast(Verifier, _plugin("verifiers", name, settings))
+
+
+def show_prompt(
+    task: Task, policy: str, runs_root: str | Path | None = None, **prompt: Any
+) -> dict[str, Any]:
+    """How a policy gets the first prompt of a task: text and token ids, and what ends an answer.
+
+    policy: a run or checkpoint of one, the directory of a model, a name on the Hub, or `from_scratch`. prompt: settings
+    of the config's `prompt` section, such as `system="Be brief."`, in place of those of the run.
+    """
+    from whet.runs.tokenizer import tokenizer_of
+    from whet.text.prompts import PromptEncoder
+    from whet.text.shown import shown_prompt
+
+    train = task.examples("train")
+    texts = (e.prompt + (e.demonstration or e.answer) for e in train)
+    tokenizer, config = tokenizer_of(policy, texts, _root(runs_root))
+    encode = PromptEncoder(tokenizer, _prompt_config(config, prompt))
+    return shown_prompt(tokenizer, encode, (train or task.examples("test"))[0])
 
 
 def load_policy(run: str | Path, device: str = "auto", runs_root: str | Path | None = None) -> LoadedPolicy:
@@ -123,6 +150,7 @@ class Generation:
     """One completion of `LoadedPolicy.generate`."""
 
     prompt: str
+    """The text, or the last one of the conversation."""
     token_ids: tuple[int, ...]
     text: str
     logprobs: tuple[float, ...]
@@ -140,7 +168,7 @@ class LoadedPolicy:
 
     def generate(
         self,
-        prompts: str | Sequence[str],
+        prompts: Prompt | Sequence[Prompt],
         num_samples: int = 1,
         seed: int = 0,
         raw: bool = False,
@@ -148,34 +176,28 @@ class LoadedPolicy:
     ) -> list[list[Generation]]:
         """`num_samples` completions of each prompt, in order.
 
-        sampling: fields of `SamplingParams`, such as temperature; what is not given is as in the run's training. The
-        same seed gives the same completions. raw: prompts are the very text that the policy sees, although the
-        run wrote them as conversations.
+        prompts: one or several; each a text, or a conversation as a list of `{"role": ..., "content": ...}`. A text is
+        written as the run wrote its prompts, so it may become the user's message of a conversation. raw: texts are the
+        very text that the policy sees. sampling: fields of `SamplingParams`, such as temperature; what is not given is
+        as in the run's training. The same seed gives the same completions.
         """
         from whet.seeding import key
         from whet.text.prompts import PromptEncoder
 
         if num_samples < 1:
             raise ConfigError(f"num_samples is {num_samples}; expected at least 1")
-        texts = [prompts] if isinstance(prompts, str) else list(prompts)
-        encode = PromptEncoder(self.policy.tokenizer, self._config.prompt)
-        ids = (
-            encode.plain
-            if raw or not encode.is_chat
-            else (lambda t: encode.chat([{"role": "user", "content": t}]))
-        )
+        encode, asked = PromptEncoder(self.policy.tokenizer, self._config.prompt), _listed(prompts)
         requests = [
             Request(
-                prompt_ids=ids(text),
+                prompt_ids=_ids(encode, prompt, raw),
                 keys=tuple(key(seed, "generate", i, j) for j in range(num_samples)),
             )
-            for i, text in enumerate(texts)
+            for i, prompt in enumerate(asked)
         ]
-        found: list[dict[int, Generation]] = [{} for _ in texts]
+        found: list[dict[int, Generation]] = [{} for _ in asked]
         for c in self._engine.generate(requests, self._params(sampling)):
-            found[c.request][c.sample] = Generation(
-                texts[c.request], c.token_ids, c.text, c.logprobs, c.finish_reason
-            )
+            text = _last_text(asked[c.request])
+            found[c.request][c.sample] = Generation(text, c.token_ids, c.text, c.logprobs, c.finish_reason)
         return [[samples[i] for i in range(num_samples)] for samples in found]
 
     def _params(self, sampling: Mapping[str, Any]) -> SamplingParams:
@@ -193,10 +215,43 @@ class LoadedPolicy:
         return SamplingParams(**{**params, **sampling})
 
 
-def _resolve(run: str | Path, runs_root: str | Path | None) -> tuple[RunDirectory, str | None]:
-    import os
+def _listed(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    is_one = isinstance(prompts, str) or (len(prompts) > 0 and isinstance(prompts[0], Mapping))
+    return cast(list[Prompt], [prompts] if is_one else list(prompts))
 
-    return resolve(str(run), runs_root if runs_root is not None else os.environ.get("WHET_RUNS", "runs"))
+
+def _ids(encode: PromptEncoder, prompt: Prompt, raw: bool) -> tuple[int, ...]:
+    if isinstance(prompt, str):
+        return encode.plain(prompt) if raw else encode.question(prompt)
+    if raw:
+        raise ConfigError("raw prompts are texts, and this one is a conversation: leave raw out")
+    return encode.chat(prompt)
+
+
+def _last_text(prompt: Prompt) -> str:
+    return prompt if isinstance(prompt, str) else prompt[-1]["content"]
+
+
+def _resolve(run: str | Path, runs_root: str | Path | None) -> tuple[RunDirectory, str | None]:
+    return resolve(str(run), _root(runs_root))
+
+
+def _root(runs_root: str | Path | None) -> str | Path:
+    return runs_root if runs_root is not None else os.environ.get("WHET_RUNS", "runs")
+
+
+class _Prompts(Settings):
+    """The one section of a config that `show_prompt` takes, so that its problems are told as a config's."""
+
+    prompt: PromptConfig
+
+
+def _prompt_config(base: PromptConfig, changes: Mapping[str, Any]) -> PromptConfig:
+    try:
+        return _Prompts.model_validate({"prompt": {**base.model_dump(), **changes}}).prompt
+    except ValidationError as error:
+        layer = yaml_source.from_mapping({"prompt": changes})
+        raise ConfigError("\n".join(explain(error.errors(), _Prompts, layer))) from error  # type: ignore[arg-type]
 
 
 def _plugin(kind: str, name: str, settings: Mapping[str, Any]) -> Any:
@@ -214,6 +269,7 @@ __all__ = [
     "RunError",
     "load_policy",
     "open_run",
+    "show_prompt",
     "task",
     "train",
     "verifier",

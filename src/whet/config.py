@@ -60,7 +60,7 @@ class SamplingConfig(Settings):
 class PromptConfig(Settings):
     """How a prompt becomes tokens. `whet tasks NAME --policy P` shows the tokens of one."""
 
-    chat: Literal["auto"] | bool = "auto"
+    chat: Literal["auto", True, False] = "auto"
     """Write prompts as a conversation. auto: where the tokenizer has a chat template."""
     system: str | None = None
     """Message that opens every conversation whose data brings none of its own."""
@@ -320,7 +320,8 @@ def _contradictions(config: Config) -> Iterator[str]:
         )
     if config.prompt.system is not None and config.prompt.chat is False:
         yield "prompt.system needs a conversation and prompt.chat is false: remove the one or the other"
-    for task in filter(None, (config.task, config.eval.task)):
+    # Imitation needs no verifier: without one a supervised stage is measured by its demonstrations alone.
+    for task in filter(None, (config.task, config.eval.task) if config.stage == "rl" else ()):
         try:
             task.verifier or task.default_verifier()
         except ConfigError as error:

@@ -137,15 +137,23 @@ def test_a_stop_string_ends_the_tokens_after_it_and_the_text_before_it(build, po
     assert shortened > 2  # so there was something to cut
 
 
-@pytest.mark.parametrize("prompt", ["", "1" * 17])
-def test_a_prompt_without_room_is_named_with_the_ways_out(build, policy, prompt):
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        ("", "prompt 1 is empty: the first token needs one before it; write a text"),
+        (
+            "1" * 17,
+            "prompt 1 has 17 tokens; with completions of up to 16 the context of 32 leaves 16: "
+            "shorten it, or lower max_completion_length",
+        ),
+    ],
+    ids=["empty", "long"],
+)
+def test_a_prompt_without_room_is_named_with_the_ways_out(build, policy, prompt, message):
     asked = peaked.requests(policy, prompts=["1+1=", prompt])
     with pytest.raises(DataError) as caught:
         peaked.draw(build(policy), asked)
-    assert str(caught.value) == (
-        f"prompt 1 has {len(prompt)} tokens; with completions of up to 16 the context of 32 leaves 1 to 16: "
-        "lower max_completion_length or raise policy.context_length"
-    )
+    assert str(caught.value) == message
 
 
 def test_prompt_and_completion_may_fill_the_context(build, policy):

@@ -37,11 +37,13 @@ def wishes_of(requests: Iterable[Request], policy: Policy, params: SamplingParam
     wishes: list[Wish] = []
     room = policy.context_length - params.max_completion_length
     for number, request in enumerate(requests):
-        if not 0 < len(request.prompt_ids) <= room:
+        length = len(request.prompt_ids)
+        if length == 0:
+            raise DataError(f"prompt {number} is empty: the first token needs one before it; write a text")
+        if length > room:
             raise DataError(
-                f"prompt {number} has {len(request.prompt_ids)} tokens; with completions of up to "
-                f"{params.max_completion_length} the context of {policy.context_length} leaves 1 to {room}: "
-                "lower max_completion_length or raise policy.context_length"
+                f"prompt {number} has {length} tokens; with completions of up to {params.max_completion_length} the "
+                f"context of {policy.context_length} leaves {room}: shorten it, or lower max_completion_length"
             )
         for i, key in enumerate(request.keys):
             wishes.append(Wish(len(wishes), number, i, key, request.prompt_ids))

@@ -56,7 +56,7 @@ def demonstrations(policy: Policy, encode: PromptEncoder, examples: Sequence[Exa
 def _demonstration(example: Example, policy: Policy, encode: PromptEncoder) -> Rollout:
     assert example.demonstration is not None
     prompt = encode(example)
-    completion = [*policy.tokenizer.encode(example.demonstration), policy.tokenizer.eos_id]
+    completion = [*policy.tokenizer.encode(example.demonstration), encode.end_id]
     length = len(prompt) + len(completion)
     if length > policy.context_length:
         raise DataError(
