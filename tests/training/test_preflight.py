@@ -10,14 +10,16 @@ from whet.errors import DataError, VerifierError
 from whet.policies.from_scratch import FromScratch
 from whet.runs.directory import RunDirectory
 from whet.runs.files import read_tensors
+from whet.training.footprint import Footprint
 from whet.training.job import Data, build_policy
 from whet.training.preflight import Sizes, forecast, preflight, sizes_of
 from whet.types import Batch
 
 PROMPT = PromptConfig()
-SIZES = Sizes(
-    num_train=60, num_test=20, longest_prompt=10, parameters=1000, num_layers=2, width=8, vocab_size=5
+POLICY = Footprint(
+    parameters=1000, trained=1000, weight_bytes=4000, trained_bytes=4000, num_layers=2, width=8, kv_width=8
 )
+SIZES = Sizes(num_train=60, num_test=20, longest_prompt=10, vocab_size=5, policy=POLICY)
 
 
 @pytest.fixture
@@ -105,7 +107,8 @@ def test_the_parameters_are_those_of_the_policy(tiny_config):
     config = load_config([tiny_config])
     # 12 characters of the sums (0-9, +, =) and end-of-text, V = 13; D = 32, context 16:
     # embeddings (13 + 16) * 32, norms 3 * 64, attention 32*96+96 + 32*32+32, mlp 32*128+128 + 128*32+32
-    assert preflight(config)["policy"] == {"parameters": 928 + 192 + 4224 + 8352, "vocab_size": 13}
+    count = 928 + 192 + 4224 + 8352
+    assert preflight(config)["policy"] == {"parameters": count, "trained_parameters": count, "vocab_size": 13}
 
 
 def test_the_longest_prompt_is_looked_for_in_both_splits(tiny_config):
@@ -179,7 +182,10 @@ def test_activations_are_about_what_the_backward_pass_keeps():
         ]
     )
     sizes = dataclasses.replace(
-        SIZES, longest_prompt=prompt, num_layers=layers, width=width, vocab_size=policy.tokenizer.vocab_size
+        SIZES,
+        longest_prompt=prompt,
+        vocab_size=policy.tokenizer.vocab_size,
+        policy=dataclasses.replace(POLICY, num_layers=layers, width=width),
     )
     assert forecast(config, sizes)["memory_bytes"]["activations"] == pytest.approx(measured, rel=0.15)
 

@@ -69,6 +69,11 @@ def load_causal_lm(
             f"policy.model: {checkpoint.name} lacks {len(missing)} of the weights of a {type(model).__name__}, such as "
             f"{missing[0]}: it is no complete causal language model"
         )
+    for layer in model.modules():
+        # On some CPUs bitsandbytes would repack a weight at its first forward without gradient, scales rounded to
+        # bf16: sampling and training would then see different weights.
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
     loaded: PreTrainedModel = model.eval()
     return loaded
 

@@ -14,18 +14,13 @@ from whet.interfaces import Policy
 from whet.text.prompts import PromptEncoder
 from whet.tracking.open import check_trackers
 from whet.training.failures import check_rewards
+from whet.training.footprint import MASTER_BYTES, Footprint, footprint
 from whet.training.job import Data, Horizon, build_policy
 
-WEIGHT_BYTES = 4
-"""Weights, gradients and moments are float32."""
-SAVED_PER_LAYER = 16
-"""Numbers per token and layer that the backward pass keeps, in units of the width D.
-
-In a pre-norm block with four times the width between its two projections: the inputs of both norms (2), of the
-projections (1 + 1 + 1 + 4), q, k and v (3), and the input of the activation (4).
-"""
 LOGITS_COPIES = 4
 """Logits, their softmax, its product with them for the entropy, and the gradient."""
+LOGIT_BYTES = 4
+"""Logits are float32, whatever the weights are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +31,8 @@ class Sizes:
     num_test: int
     longest_prompt: int
     """Tokens, over both splits."""
-    parameters: int
-    num_layers: int
-    width: int
     vocab_size: int
+    policy: Footprint
 
 
 def preflight(config: Config) -> dict[str, Any]:
@@ -58,18 +51,15 @@ def preflight(config: Config) -> dict[str, Any]:
 
 
 def sizes_of(policy: Policy, data: Data, prompt: PromptConfig) -> Sizes:
-    """The sizes of a policy that was built, and of the data. Layers and width are 0 where it does not tell them."""
-    shape = getattr(policy.module, "config", None)
+    """The sizes of a policy that was built, and of the data."""
     encode = PromptEncoder(policy.tokenizer, prompt)
     examples = (*data.train, *data.plan.examples)
     return Sizes(
         num_train=len(data.train),
         num_test=len(data.plan.examples),
         longest_prompt=max(len(encode(e)) for e in examples),
-        parameters=sum(p.numel() for p in policy.module.parameters()),
-        num_layers=getattr(shape, "num_layers", 0),
-        width=getattr(shape, "width", 0),
         vocab_size=policy.tokenizer.vocab_size,
+        policy=footprint(policy.module),
     )
 
 
@@ -81,7 +71,11 @@ def forecast(config: Config, sizes: Sizes) -> dict[str, Any]:
     return {
         "step": _step(config, sizes),
         "run": _run(config, sizes),
-        "policy": {"parameters": sizes.parameters, "vocab_size": sizes.vocab_size},
+        "policy": {
+            "parameters": sizes.policy.parameters,
+            "trained_parameters": sizes.policy.trained,
+            "vocab_size": sizes.vocab_size,
+        },
         "memory_bytes": _with_total(_memory(config, sizes)),
         "disk_bytes": _disk(config, sizes),
     }
@@ -124,12 +118,11 @@ def _evaluations(config: Config, steps: int) -> int:
 
 def _memory(config: Config, sizes: Sizes) -> dict[str, int]:
     """The trainer's and the engine's: both read one copy of the weights."""
-    weights = sizes.parameters * WEIGHT_BYTES
     return {
-        "weights": weights,
-        "gradients": weights,
-        "optimizer": 2 * weights,
-        "reference": weights if config.algorithm.needs_reference else 0,
+        "weights": sizes.policy.weight_bytes,
+        "gradients": sizes.policy.trained * MASTER_BYTES,
+        "optimizer": sizes.policy.optimizer_bytes,
+        "reference": sizes.policy.trained_bytes if config.algorithm.needs_reference else 0,
         "kv_cache": _kv_cache(config, sizes),
         "activations": _activations(config, sizes),
     }
@@ -142,16 +135,17 @@ def _kv_cache(config: Config, sizes: Sizes) -> int:
     rows = max(completions, evaluated)
     rows = min(rows, int(getattr(config.engine, "max_rows", rows)))
     length = sizes.longest_prompt + config.sampling.max_completion_length
-    return 2 * sizes.num_layers * rows * length * sizes.width * WEIGHT_BYTES
+    policy = sizes.policy
+    return 2 * policy.num_layers * rows * length * policy.kv_width * policy.number_bytes
 
 
 def _activations(config: Config, sizes: Sizes) -> int:
     """What one micro-batch keeps for its backward pass; a rough figure, see the constants above."""
     limit = config.sampling.max_completion_length
     rows = min(_rows(config, sizes))
-    hidden = rows * (sizes.longest_prompt + limit) * (SAVED_PER_LAYER * sizes.num_layers + 2) * sizes.width
-    logits = rows * limit * sizes.vocab_size * LOGITS_COPIES
-    return (hidden + logits) * WEIGHT_BYTES
+    hidden = rows * (sizes.longest_prompt + limit) * sizes.policy.saved_per_token * sizes.policy.number_bytes
+    logits = rows * limit * sizes.vocab_size * LOGITS_COPIES * LOGIT_BYTES
+    return int(hidden) + logits
 
 
 def _rows(config: Config, sizes: Sizes) -> tuple[int, int]:
@@ -162,16 +156,17 @@ def _rows(config: Config, sizes: Sizes) -> tuple[int, int]:
 
 
 def _disk(config: Config, sizes: Sizes) -> dict[str, int]:
-    """A checkpoint holds weights and two moments. Kept are step 0, every `save_every` and the last step.
+    """A checkpoint holds what is trained, two moments and masters.
 
+    Kept are step 0, every `save_every` and the last step.
     With `keep_checkpoints` these are the newest ones, the best and the last.
     """
     steps = Horizon.of(config, sizes.num_train).max_steps
     kept = 1 + (math.ceil(steps / config.save_every) if config.save_every else 1)
     if config.keep_checkpoints is not None:
         kept = min(kept, config.keep_checkpoints + 2)
-    checkpoint = 3 * sizes.parameters * WEIGHT_BYTES
-    reference = sizes.parameters * WEIGHT_BYTES if config.algorithm.needs_reference else 0
+    checkpoint = sizes.policy.trained_bytes + sizes.policy.optimizer_bytes
+    reference = sizes.policy.trained_bytes if config.algorithm.needs_reference else 0
     return {"checkpoint": checkpoint, "checkpoints_kept": kept, "total": checkpoint * kept + reference}
 
 
