@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from whet.errors import ConfigError
@@ -29,7 +29,8 @@ def serve(served: Served, listener: socket.socket) -> None:
     """
     worker = Worker(served.engine)
     try:
-        _server(served, worker, listener).run([listener])
+        with suppress(KeyboardInterrupt):  # before the server listens to signals
+            _server(served, worker, listener).run([listener])
     finally:
         worker.close()
 
