@@ -59,8 +59,10 @@ class Trackio:
 
     def close(self) -> None:
         """Writes what is waiting."""
+        import trackio
+
         with contextlib.redirect_stdout(io.StringIO()):
-            self._run.finish()
+            trackio.finish()  # which forgets the run too, or it would be ended again at exit
 
 
 def _init(known: Mapping[str, Any], is_known: bool, config: dict[str, Any]) -> tuple[Any, str]:
