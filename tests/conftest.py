@@ -52,3 +52,16 @@ def tiny_run(tiny_config, tmp_path_factory) -> Path:
 def own_run(tiny_run, tmp_path) -> Path:
     """A copy of `tiny_run` that a test may change, alone in its runs root."""
     return shutil.copytree(tiny_run, tmp_path / "runs" / tiny_run.name, symlinks=True)
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Every figure that is saved."""
+    from matplotlib.figure import Figure
+
+    saved = []
+    original = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, path: (saved.append(self), original(self, path, dpi=20))[1]
+    )
+    return saved

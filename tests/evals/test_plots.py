@@ -5,24 +5,12 @@ import shutil
 
 import matplotlib
 import pytest
-from matplotlib.figure import Figure
 
 from whet.errors import RunError
 from whet.evals.metrics import metrics_of, to_json
 from whet.evals.plots import _running_mean, plot_run, plot_sweep
 from whet.evals.sweep import SweepRow
 from whet.runs.directory import RunDirectory
-
-
-@pytest.fixture
-def figures(monkeypatch):
-    """Every figure that is saved."""
-    saved = []
-    original = Figure.savefig
-    monkeypatch.setattr(
-        Figure, "savefig", lambda self, path: (saved.append(self), original(self, path, dpi=20))[1]
-    )
-    return saved
 
 
 @pytest.fixture
@@ -60,6 +48,13 @@ def test_an_evaluation_with_settings_of_its_own_is_no_part_of_the_picture(run, f
     shutil.copytree(run.evals / "echo", run.evals / "echo@num_samples=8")
     plot_run(run)
     assert len(figures[0].axes[1].containers) == 1
+
+
+def test_accuracy_on_training_data_is_not_called_held_out(run, figures):
+    file = run.evaluation("echo", 30) / "metrics.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "split": "train"}))
+    plot_run(run)
+    assert figures[0].axes[1].get_title(loc="left") == "Accuracy ON TRAINING DATA"
 
 
 def test_a_run_without_data_is_refused(tmp_path):

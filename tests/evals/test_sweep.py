@@ -1,12 +1,12 @@
 """Every checkpoint in a process of its own: none takes the others with it."""
 
-import os
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from processes import assert_ends
 from whet.evals.metrics import metrics_of, to_json
 from whet.evals.sweep import sweep
 
@@ -48,23 +48,10 @@ def test_a_sweep_goes_on_after_children_that_fail_hang_or_babble(command, tmp_pa
     assert rows[2].error == "not done after 1.5 s"
     assert "'hello'" in rows[3].error
     assert seen == rows
-    _assert_ends(int(Path("grandchild").read_text()))
+    assert_ends(int(Path("grandchild").read_text()))
 
 
 def test_a_command_that_does_not_exist_is_a_row(tmp_path):
     (row,) = sweep(tmp_path, ["final"], 1, lambda checkpoint: [str(tmp_path / "nothing")])
     assert "could not be started" in row.error
     assert row.step is None
-
-
-def _assert_ends(pid):
-    """The process is gone or a zombie that nobody has collected yet."""
-    for _ in range(50):
-        try:
-            os.kill(pid, 0)
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return
-        except (ProcessLookupError, FileNotFoundError):
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"process {pid} is still there")

@@ -140,7 +140,7 @@ def _evaluate_each(
     from whet.evals.report import sweep_table, write_sweep_csv
     from whet.evals.sweep import sweep
 
-    run = wanted.run
+    run, split = wanted.run, f"{wanted.plan.config.split} split"
     _check_there(run, checkpoints)
 
     def child(checkpoint: str) -> list[str]:
@@ -148,14 +148,15 @@ def _evaluate_each(
 
     rows = sweep(run.path, checkpoints, timeout_s, child, _report)
     csv = write_sweep_csv(rows, run.evals / wanted.name / "sweep.csv")
-    png = plot_sweep(rows, run.plots / f"sweep_{wanted.name}.png", f"{wanted.name}, {run.name}")
+    png = plot_sweep(rows, run.plots / f"sweep_{wanted.name}.png", f"{wanted.name}, {split}, {run.name}")
     if json:
         plain = [{**dataclasses.asdict(row), "metrics": to_json(row.metrics)} for row in rows]
         print_json(
-            {"run": run.name, "evaluation": wanted.name, "rows": plain, "csv": str(csv), "png": str(png)}
+            {"run": run.name, "evaluation": wanted.name, "split": wanted.plan.config.split, "rows": plain}
+            | {"csv": str(csv), "png": str(png)}
         )
     else:
-        print(sweep_table(rows, f"{run.name}: {wanted.name}") + f"table: {csv}\nplot:  {png}")
+        print(sweep_table(rows, f"{run.name}: {wanted.name}, {split}") + f"table: {csv}\nplot:  {png}")
     if any(not row.ok for row in rows):
         raise typer.Exit(1)
 

@@ -33,5 +33,11 @@ def _row(run: Mapping[str, Any]) -> tuple[str, ...]:
         run["algorithm"] or "",
         "" if run["step"] is None else f"{run['step']}{end}",
         "" if run["reward"] is None else f"{run['reward']:.3f}",
-        "" if run["accuracy"] is None else f"{run['accuracy']:.1%}",
+        _accuracy(run),
     )
+
+
+def _accuracy(run: Mapping[str, Any]) -> str:
+    if run["accuracy"] is None:
+        return ""
+    return f"{run['accuracy']:.1%}" + (" on training data" if run["eval_split"] == "train" else "")

@@ -125,7 +125,8 @@ def _draw_curve(axes: Axes, steps: Sequence[Mapping[str, Any]], curve: tuple[str
 
 
 def _draw_accuracy(axes: Axes, evaluations: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> None:
-    axes.set_title("Held-out accuracy")
+    splits = {content.get("split") for steps in evaluations.values() for content in steps.values()}
+    axes.set_title("Accuracy ON TRAINING DATA" if "train" in splits else "Held-out accuracy")
     found = {
         task: {step: from_json(content["metrics"]) for step, content in sorted(steps.items())}
         for task, steps in evaluations.items()

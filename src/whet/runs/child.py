@@ -30,12 +30,15 @@ def end(children: Collection[subprocess.Popen[Any]], grace_s: float = 0.0) -> No
             _ask(children, time.monotonic() + grace_s)
     finally:
         for child in children:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-            for stream in (child.stdout, child.stderr):
-                if stream is not None:
-                    stream.close()
+            _kill(child)
+
+
+def _kill(child: subprocess.Popen[Any]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    for stream in filter(None, (child.stdout, child.stderr)):
+        stream.close()
 
 
 def _ask(children: Collection[subprocess.Popen[Any]], deadline: float) -> None:

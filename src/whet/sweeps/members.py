@@ -49,11 +49,12 @@ class Member:
     @property
     def error(self) -> str:
         """Why it is not finished; empty when it is."""
-        state = self.state
-        if state == "finished":
-            return ""
-        why = self.run.summary().get("why", "") if self.run and state in ("failed", "stopped") else ""
-        return f"{state}: {why or _last_line(self.output)}".rstrip(": ")
+        run, state = self.run, self.state
+        if run is None:
+            return f"could not start: {_last_line(self.output)}" if self.output.exists() else "not started"
+        if state in ("failed", "stopped"):
+            return f"{state}: {run.summary().get('why', '')}"
+        return "" if state == "finished" else state
 
     def command(self) -> list[str] | None:
         """What starts it or takes it up again; None where nothing is to be done."""
@@ -92,4 +93,4 @@ def _last_line(file: Path) -> str:
     if not file.exists():
         return ""
     lines = file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else ""
+    return lines[-1].strip().removeprefix("error: ") if lines else ""

@@ -27,7 +27,7 @@ def title(result: SweepResult) -> str:
 
 def sweep_text(result: SweepResult) -> str:
     """For the console: a line per setting, differences to the highest, failed runs, and what can be concluded."""
-    text = table(title(result), _HEADER, _rows(result))
+    text = f"{title(result)}\n" + table("", _HEADER, _rows(result))
     if result.differences:
         text += table("", _DIFFERENCES, _difference_rows(result))
     return text + "".join(f"{line}\n" for line in [*_failures(result), conclusion(result)])
