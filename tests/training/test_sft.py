@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import tiny
+from checkpoints import tiny_checkpoint
 from whet.config import load_config
 from whet.errors import ConfigError, DataError
 from whet.functional.statistics import confidence_interval
@@ -119,3 +120,22 @@ def test_a_warm_start_has_no_place_in_a_supervised_run(tmp_path: Path) -> None:
 def test_a_task_without_demonstrations_names_the_setting(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nothing to imitate: .*task\.demonstration"):
         sft(tmp_path, task={"name": "tiny:Rows"})
+
+
+def test_adapters_drop_inputs_in_supervised_steps_the_same_ones_every_time(tmp_path: Path) -> None:
+    def losses(name: str, dropout: float) -> list[float]:
+        lora = {"r": 4, "dropout": dropout}
+        policy = {"name": "huggingface", "model": str(tiny_checkpoint("qwen2")), "lora": lora}
+        run = sft(
+            tmp_path / name,
+            policy=policy,
+            prompt={"chat": False},
+            sampling={"max_prompt_length": 8},
+            max_steps=3,
+        )
+        return [line["loss/nll"] for line in lines(run)]
+
+    without, once, again = losses("without", 0.0), losses("once", 0.5), losses("again", 0.5)
+    assert once == again
+    assert once[0] == without[0]  # the adapters' B is zero: what they drop does not show yet
+    assert once[1:] != without[1:]

@@ -190,7 +190,9 @@ def _reference(job: Job) -> Reference | None:
 def _evaluate(job: Job, when: str, step: int) -> None:
     """Measures outside a step, logs it and writes it into the summary."""
     scalars, found = measure(job, step)
-    log(job, step, scalars)
+    config = job.config
+    if not step or not config.eval_every or step % config.eval_every or step % config.logging_every:
+        log(job, step, scalars)  # else the step itself has logged the same
     plan = job.data.plan
     evals = {**job.run.summary().get("eval", {}), when: {"overlap": plan.overlap, **_in_short(found)}}
     job.run.update_summary(

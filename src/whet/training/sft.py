@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+
+import torch
 
 from whet.config import SamplingConfig
 from whet.rollouts.batch import make_batch
+from whet.seeding import key
 from whet.tracking.metrics import Metrics
 from whet.training.finish import end_of_run, finish_step
 from whet.training.job import Job
@@ -25,11 +29,20 @@ def imitate(job: Job) -> str:
             state.begin(make_batch(groups, SamplingConfig(), job.device), _lengths(groups))
         assert state.batch is not None
         if state.update == 0:
-            with job.timer("update"):
+            with job.timer("update"), _dropout(job):
                 state.updated(job.learner.update(Imitation(), state.batch, job.rate))
         job.raise_if_stopped()
         finish_step(job)
     return why
+
+
+@contextmanager
+def _dropout(job: Job) -> Iterator[None]:
+    """Dropout where the policy has it; its masks are a function of the seed and the step."""
+    dropout = getattr(job.policy, "dropout", nullcontext)
+    with torch.random.fork_rng(), dropout():
+        torch.manual_seed(key(job.config.seed, "dropout", job.state.step))
+        yield
 
 
 def _lengths(groups: Sequence[RolloutGroup]) -> Metrics:
