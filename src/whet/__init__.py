@@ -4,7 +4,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from whet.api import Generation, LoadedPolicy, Run, load_policy, open_run, task, train, verifier
+    from whet.api import (
+        Generation,
+        LoadedPolicy,
+        Run,
+        load_policy,
+        open_run,
+        show_prompt,
+        task,
+        train,
+        verifier,
+    )
     from whet.config import Config, load_config
     from whet.errors import ConfigError, DataError, RunError, WhetError
     from whet.interfaces import Algorithm, Probe, Task, Verifier
@@ -13,7 +23,17 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "whet.api": ("Generation", "LoadedPolicy", "Run", "load_policy", "open_run", "task", "train", "verifier"),
+    "whet.api": (
+        "Generation",
+        "LoadedPolicy",
+        "Run",
+        "load_policy",
+        "open_run",
+        "show_prompt",
+        "task",
+        "train",
+        "verifier",
+    ),
     "whet.config": ("Config", "load_config"),
     "whet.errors": ("ConfigError", "DataError", "RunError", "WhetError"),
     "whet.interfaces": ("Algorithm", "Probe", "Task", "Verifier"),
@@ -22,7 +42,7 @@ _HOME = {
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [  # noqa: RUF022 - in the order of the modules
-    "Generation", "LoadedPolicy", "Run", "load_policy", "open_run", "task", "train", "verifier",
+    "Generation", "LoadedPolicy", "Run", "load_policy", "open_run", "show_prompt", "task", "train", "verifier",
     "Config", "load_config", "ConfigError", "DataError", "RunError", "WhetError",
     "Algorithm", "Probe", "Task", "Verifier", "Example", "Score",
 ]  # fmt: skip

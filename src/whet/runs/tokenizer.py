@@ -12,10 +12,9 @@ from whet import registry
 from whet.config import PromptConfig, load_config
 from whet.errors import RunError
 from whet.interfaces import Tokenizer
-from whet.models.pretrained import Checkpoint, load_stop_ids, load_tokenizer
+from whet.policies.huggingface import HuggingFace
 from whet.runs.directory import resolve
 from whet.runs.policy import MODEL, load_policy
-from whet.text.pretrained import PretrainedTokenizer
 
 
 def tokenizer_of(policy: str, texts: Iterable[str], runs_root: Path | str) -> tuple[Tokenizer, PromptConfig]:
@@ -45,5 +44,4 @@ def _in(model: str) -> Tokenizer:
     names = {path.name for path in Path(model).glob("*.json")}
     if "policy.json" in names and "tokenizer_config.json" not in names:
         return load_policy(Path(model), torch.device("cpu")).tokenizer
-    checkpoint = Checkpoint(model)
-    return PretrainedTokenizer(load_tokenizer(checkpoint), load_stop_ids(checkpoint))
+    return HuggingFace(model=model).tokenizer()
