@@ -52,6 +52,13 @@ def test_a_failure_keeps_its_reason() -> None:
     assert math.isnan(failed.value)
 
 
+def test_what_is_skipped_has_no_value_and_is_no_failure() -> None:
+    skipped = Score.skipped("not a sum")
+    assert (skipped.ok, skipped.is_failure, skipped.detail) == (False, False, "not a sum")
+    assert math.isnan(skipped.value)
+    assert Score.failed("error", "boom").is_failure and not Score(value=0.0).is_failure
+
+
 def test_a_score_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Score(value=1.0).value = 2.0  # type: ignore[misc]

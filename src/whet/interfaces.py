@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 from pydantic import Field, SerializeAsAny
 
 from whet import registry
-from whet.errors import ConfigError
+from whet.errors import ConfigError, DataError
 from whet.registry import Plugin
 from whet.types import (
     Batch,
@@ -66,8 +66,27 @@ class Task(Plugin, ABC):
         """What scores this task unless the config names another."""
 
     def examples(self, split: Split) -> Sequence[Example]:
-        """The examples of a split, the first `limit` of them."""
-        return self.load(split)[: self.limit]
+        """The examples of a split, the first `limit` of them.
+
+        Raises `DataError` when `load` gave something else than a sequence of `Example` with texts in them.
+        """
+        found: object = self.load(split)
+        if not isinstance(found, Sequence):
+            raise DataError(
+                f"{self.name}.load({split!r}) gave {found!r:.80}; expected a list of whet.Example"
+            )
+        for n, example in enumerate(found):
+            if not isinstance(example, Example):
+                raise DataError(
+                    f"{self.name}.load({split!r}) gave {example!r:.80} as its example {n}; expected "
+                    "whet.Example(id=..., prompt=..., answer=...)"
+                )
+            if not (isinstance(example.prompt, str) and isinstance(example.answer, str)):
+                raise DataError(
+                    f"{self.name}.load({split!r}): expected text in prompt and answer of {example.id!r}, found "
+                    f"{example.prompt!r:.80} and {example.answer!r:.80}"
+                )
+        return found[: self.limit]
 
     @property
     def is_scored(self) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FinishReason = Literal["stop", "length"]
-Status = Literal["ok", "error", "timeout", "invalid"]
+Status = Literal["ok", "skipped", "error", "timeout", "invalid"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,8 @@ class Score:
     """What a verifier says of one completion.
 
     `status` is `ok` whatever the model's text did: wrong, empty or unreadable is a low value, and `detail` names the
-    reason. The other states are failures on our side; then `value` is NaN and the rollout gets no gradient.
+    reason. `skipped`: the verifier says that it does not apply to this completion. The other states are failures on
+    our side. Without `ok` the `value` is NaN and the rollout gets no gradient.
     """
 
     value: float
@@ -130,10 +131,20 @@ class Score:
         """A failure on our side, without a value."""
         return cls(value=math.nan, status=status, detail=detail)
 
+    @classmethod
+    def skipped(cls, detail: str) -> Score:
+        """No value, because the verifier does not apply to this completion."""
+        return cls(value=math.nan, status="skipped", detail=detail)
+
     @property
     def ok(self) -> bool:
         """Whether there is a value."""
         return self.status == "ok"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether there should be a value, and something on our side went wrong."""
+        return self.status not in ("ok", "skipped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +174,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutGroup:
-    """The G rollouts of one prompt. Failed ones are still in it; the batch leaves them out."""
+    """The G rollouts of one prompt. Those without a value are still in it; the batch leaves them out."""
 
     example: Example
     rollouts: tuple[Rollout, ...]

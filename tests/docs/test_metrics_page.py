@@ -18,6 +18,9 @@ from whet.algorithms.reinforce import Reinforce
 class Broken(Reinforce):
     def policy_loss(self, batch, logprobs):
         return logprobs * float("nan")
+
+def with_digits(completions, **columns):
+    return [sum(map(int, filter(str.isdigit, text))) or None for text in completions]
 """
 PART = {
     "task": {
@@ -48,13 +51,15 @@ CONFIG: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The keys of a run with everything on, of one whose gradient is not finite, and of a supervised one."""
+    """The keys of a run with everything on, of one that skips rewards and whose gradient is not finite, and of a
+    supervised one."""
     root = tmp_path_factory.mktemp("metrics")
     (root / "broken.py").write_text(BROKEN)
     broken = {"name": f"{root}/broken.py:Broken"}
+    skipping = {"task": {**PART["task"], "verifier": f"{root}/broken.py:with_digits"}}
     runs = [
         whet.train(CONFIG, runs_root=str(root)),
-        whet.train({**CONFIG, "algorithm": broken, "max_steps": 1}, runs_root=str(root)),
+        whet.train({**CONFIG, **skipping, "algorithm": broken, "max_steps": 1}, runs_root=str(root)),
         whet.train({**CONFIG, "stage": "sft", "warm_start": None, "max_steps": 1}, runs_root=str(root)),
     ]
     return {key for run in runs for line in run.metrics for key in line} - {"step"}

@@ -79,6 +79,14 @@ def test_a_step_in_which_every_reward_failed_has_no_mean() -> None:
     assert found["rollout/failed_frac"] == 1.0
 
 
+def test_what_a_verifier_skips_is_counted_and_is_no_failure() -> None:
+    skipped = group(
+        rollout(Score.skipped("not a sum")), rollout(ok(1.0)), rollout(Score.skipped("not a sum"))
+    )
+    found = group_metrics(StepGroups(admitted=(skipped,))).values()
+    assert (found["rollout/skipped"], found["rollout/failed_frac"], found["reward/mean"]) == (2.0, 0.0, 1.0)
+
+
 def test_a_record_can_be_read_back_and_says_everything() -> None:
     first, *_, last = (json.loads(json.dumps(r, allow_nan=False)) for r in records(3, GROUPS))
     assert first == {

@@ -1,10 +1,12 @@
 """What every task promises, run over each one that ships with whet."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from whet import registry
+from whet.errors import DataError
 from whet.interfaces import Task
 from whet.text.questions import normalise_question
 from whet.types import Example
@@ -94,3 +96,37 @@ def test_settings_survive_writing_and_reading(name: str, tasks: dict[str, Task])
 def test_another_verifier_may_be_named(name: str) -> None:
     task = build(name, verifier={"name": "length", "target_length": 0, "max_length": 1})
     assert task.score(task.examples("test")[0], "too long").value == -0.5
+
+
+class Mine(Task):
+    """A task of somebody who returns what a JSON reader gives."""
+
+    rows: list[Any] | dict[str, Any]
+
+    def load(self, split):
+        return self.rows
+
+    def default_verifier(self):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            [Example(id="1", prompt="a"), {"prompt": "a"}],
+            r"mine.load\('train'\) gave {'prompt': 'a'} as its example 1",
+        ),
+        (
+            {"prompt": ["a"]},
+            r"mine.load\('train'\) gave {'prompt': \['a'\]}; expected a list of whet.Example",
+        ),
+        (
+            [Example(id="1", prompt="a", answer=4)],
+            "expected text in prompt and answer of '1', found 'a' and 4",
+        ),
+    ],
+)
+def test_a_task_that_loads_something_else_than_examples_is_named(rows: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        Mine(name="mine", rows=rows).examples("train")

@@ -3,6 +3,8 @@
 import pytest
 
 from whet import registry
+from whet.config import load_config
+from whet.errors import ConfigError
 from whet.interfaces import Task
 
 PARTS = {
@@ -48,6 +50,15 @@ def test_a_verifier_of_a_part_is_kept() -> None:
     task = registry.build("tasks", {"name": "mixture", "parts": parts})
     example = task.examples("test")[0]
     assert task.score(example, example.answer).value == 5.0
+
+
+def test_a_part_without_a_verifier_is_named_when_the_config_is_read(tmp_path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "answer": "b"}\n')
+    parts = {**PARTS, "mine": {"task": {"name": "jsonl", "path": str(tmp_path / "rows.jsonl")}}}
+    settings = {"max_steps": 1, "task": {"name": "mixture", "parts": parts}, "policy": "from_scratch"}
+    with pytest.raises(ConfigError, match="part mine of the mixture: a jsonl task needs a verifier"):
+        load_config([settings])
+    assert not load_config([settings, {"stage": "sft"}]).task.is_scored
 
 
 @pytest.mark.parametrize(

@@ -62,12 +62,13 @@ def nothing_was_made(root: Path, match: str, settings: dict[str, Any], error: ty
 def test_a_reward_that_fails_now_and_then_is_counted_and_teaches_nothing(
     tmp_path: Path, monkeypatch: Any, answer_of: Callable[[], Any], status: str, detail: str
 ) -> None:
-    monkeypatch.setattr(
-        tiny, "letters_right", lambda text, answer: answer_of() if text.startswith("a") else float(len(text))
-    )
+    def breaks_on_some(text: str, answer: str) -> Any:
+        return answer_of() if text.startswith("a") and text != answer else float(len(text))
+
+    monkeypatch.setattr(tiny, "letters_right", breaks_on_some)
     run = start(tmp_path, {"stop": {"max_failed_frac": 0.9}})
     rows = list(reader.rollouts(run))
-    broken = [r for r in rows if r["text"].startswith("a")]
+    broken = [r for r in rows if r["text"].startswith("a") and r["text"] != r["answer"]]
     assert 0 < len(broken) < len(rows)
     assert {(r["reward"], r["status"], r["detail"]) for r in broken} == {(None, status, detail)}
     assert all(r["reward"] == len(r["text"]) for r in rows if r not in broken)
@@ -86,7 +87,9 @@ def test_too_many_failed_rewards_end_the_run_and_once_mended_it_goes_on_as_if_no
 
     def breaks_in_step_3(text: str, answer: str) -> float:
         calls[0] += 1
-        return good(text, answer) if calls[0] <= 18 else math.nan  # 2 x 4 completions a step
+        return (
+            good(text, answer) if calls[0] <= 19 else math.nan
+        )  # one before the run, 2 x 4 completions a step
 
     monkeypatch.setattr(tiny, "letters_right", breaks_in_step_3)
     run = failing(tmp_path / "run", VerifierError, "6 of 8 rewards failed on our side", settings)
@@ -119,14 +122,21 @@ def test_an_error_between_sampling_and_learning_leaves_no_half_step(
     assert tiny.outcome(run) == whole
 
 
-def no_number(text: str, answer: str) -> float:
-    return math.nan
+def works_once_then(result: Any) -> Callable[[str, str], Any]:
+    """A reward that is in order when it is tried before the run."""
+    calls = [0]
+
+    def reward(text: str, answer: str) -> Any:
+        calls[0] += 1
+        return 1.0 if calls[0] == 1 else result
+
+    return reward
 
 
 def test_an_evaluation_in_which_every_reward_failed_chooses_no_best_step(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(tiny, "no_number", no_number, raising=False)
+    monkeypatch.setattr(tiny, "no_number", works_once_then(math.nan), raising=False)
     broken = ROWS | {"verifier": "tiny:no_number"}
     run = start(tmp_path, {"eval": {"at_start": True, "task": broken}})
     assert run.summary()["state"] == "finished"
@@ -221,7 +231,7 @@ def test_a_run_without_signal_ends_saved_and_names_the_cause(
 
 
 def test_when_every_reward_failed_the_cause_says_so(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(tiny, "letters_right", lambda text, answer: None)
+    monkeypatch.setattr(tiny, "letters_right", works_once_then(None))
     run = start(tmp_path, {"stop": {"no_signal_steps": 1, "max_failed_frac": 1.0}})
     assert run.summary()["why"] == "no signal for 1 steps: no completion got a reward"
 
@@ -245,6 +255,19 @@ def test_more_steps_go_on_after_a_condition_ended_the_run(tmp_path: Path) -> Non
 
 
 # --- found before anything is made ---
+
+
+@pytest.mark.parametrize("where", ["verifier", "eval"])
+def test_a_reward_that_is_broken_is_found_in_the_first_second(
+    tmp_path: Path, monkeypatch: Any, where: str
+) -> None:
+    def asks(text: str, answer: str, colour: str) -> float:
+        return 1.0
+
+    monkeypatch.setattr(tiny, "asks", asks, raising=False)
+    settings = {"verifier": "tiny:asks", "eval": {"at_start": True, "task": ROWS | {"verifier": "tiny:asks"}}}
+    match = "DataError: tiny:asks asks for the column 'colour'; there are: none"
+    nothing_was_made(tmp_path / "runs", match, {where: settings[where]}, VerifierError)
 
 
 def test_an_empty_training_set_is_refused(tmp_path: Path) -> None:
@@ -427,7 +450,12 @@ def test_a_signal_saves_and_ends_the_run_and_it_goes_on_from_there(
 
 
 def test_a_second_signal_ends_the_process_at_once(tmp_path: Path, monkeypatch: Any) -> None:
+    calls = [0]
+
     def twice(text: str, answer: str) -> float:
+        calls[0] += 1
+        if calls[0] == 1:
+            return 0.0  # before the run
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
         return 0.0

@@ -47,6 +47,22 @@ def test_a_part_that_fails_fails_the_whole_and_is_not_a_zero() -> None:
     assert (score.status, score.detail, score.value != score.value) == ("timeout", "slow:2 s are over", True)
 
 
+class Skipping(Verifier):
+    """Applies to nothing."""
+
+    def score(self, text: str, answer: str, example: Example | None = None) -> Score:
+        return Score.skipped("not mine")
+
+
+def test_a_part_that_does_not_apply_is_left_out_and_where_none_applies_the_whole_is_skipped() -> None:
+    parts = {"answer": {"verifier": "numeric", "weight": 0.5}, "other": {"verifier": Skipping(), "weight": 9}}
+    score = registry.build("verifiers", {"name": "combine", "parts": parts}).score("4", "4")
+    assert (score.value, dict(score.parts), score.detail) == (0.5, {"answer": 1.0}, "other:not mine")
+    del parts["answer"]
+    alone = registry.build("verifiers", {"name": "combine", "parts": parts}).score("4", "4")
+    assert (alone.status, alone.detail) == ("skipped", "other:not mine")
+
+
 @pytest.mark.parametrize(
     "parts",
     [

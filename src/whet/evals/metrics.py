@@ -1,8 +1,8 @@
 """From records to numbers: pure functions, each number with its 95% interval clustered by problem.
 
-A completion is right when its value reaches the threshold. Failures on our side (status not `ok`) are counted
-in `failed_frac` and left out of everything that needs a score; `n` and `clusters` of an interval say what is
-in it.
+A completion is right when its value reaches the threshold. Failures on our side are counted in `failed_frac`; they
+and what the verifier skipped are left out of everything that needs a score; `n` and `clusters` of an interval say
+what is in it.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _metrics(records: Sequence[EvalRecord], ks: Sequence[int], threshold: float)
     if sampled:
         metrics |= _scores([r for r in sampled if r.score.ok], ks, threshold)
         metrics |= _lengths(sampled) | _per_token(sampled)
-        metrics["failed_frac"] = _share(sampled, [not r.score.ok for r in sampled])
+        metrics["failed_frac"] = _share(sampled, [r.score.is_failure for r in sampled])
     return metrics
 
 

@@ -46,7 +46,9 @@ def _add_rollout(metrics: Metrics, rollout: Rollout) -> None:
     metrics.maximum("completions/max_length", length)
     metrics.count("completions/tokens", length)
     metrics.add("completions/truncated_frac", rollout.finish_reason == "length")
-    metrics.add("rollout/failed_frac", not score.ok)
+    metrics.add("rollout/failed_frac", score.is_failure)
+    if score.status == "skipped":
+        metrics.count("rollout/skipped")
     if not score.ok:
         return
     metrics.add("reward/mean", score.value)

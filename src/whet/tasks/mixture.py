@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field, SerializeAsAny, field_validator
 
 from whet import registry
+from whet.errors import ConfigError
 from whet.interfaces import Split, Task, Verifier
 from whet.registry import Settings
 from whet.types import Example, Score
@@ -48,7 +49,12 @@ class Mixture(Task):
         return [_labelled(rows[name][n], name) for name, n in _interleaved(weights, rows)]
 
     def default_verifier(self) -> Verifier:
-        """Scores each completion by the verifier of its part."""
+        """Scores each completion by the verifier of its part; raises `ConfigError` for a part that has none."""
+        for name, part in self.parts.items():
+            try:
+                part.task.verifier or part.task.default_verifier()
+            except ConfigError as error:
+                raise ConfigError(f"part {name} of the mixture: {error}") from None
         return self._by_part
 
     @cached_property

@@ -14,7 +14,7 @@ def check_rewards(task: Task, example: Example) -> None:
     """The solution that the task itself offers must be scored, whatever the score is; else raises `VerifierError`."""
     solution = example.answer if example.demonstration is None else example.demonstration
     score = score_text(task, example, solution)
-    if not score.ok:
+    if score.is_failure:
         raise VerifierError(
             f"the verifier failed on the task's own solution of {example.id}, {solution[-80:]!r}: {score.detail}. "
             "Mend it before training"
@@ -22,8 +22,8 @@ def check_rewards(task: Task, example: Example) -> None:
 
 
 def check_failures(scored: Sequence[tuple[str, str, Score]], limit: float) -> None:
-    """Raises `VerifierError` when more than a share `limit` of (example id, text, score) has no value."""
-    failed = [item for item in scored if not item[2].ok]
+    """Raises `VerifierError` when more than a share `limit` of (example id, text, score) failed."""
+    failed = [item for item in scored if item[2].is_failure]
     if len(failed) > limit * len(scored):
         example, text, score = failed[0]
         raise VerifierError(

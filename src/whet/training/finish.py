@@ -91,7 +91,7 @@ def _evaluate_answers(job: Job, step: int) -> EvalMetrics:
     plan = job.data.plan
     directory = job.run.evaluation(plan.name, step)
     result = evaluate_into(directory, job.policy, job.engine, plan, job.stop)
-    if failed := sum(not record.score.ok for record in result.records):
+    if failed := sum(record.score.is_failure for record in result.records):
         _log.warning(
             "%d of %d completions of the evaluation have no score, because the verifier failed: the accuracy leaves "
             "them out; see status and detail in %s", failed, len(result.records), directory / "records.jsonl",

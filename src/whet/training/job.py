@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +15,7 @@ from whet.config import Config
 from whet.distributed.world import World
 from whet.errors import DataError, Interrupted
 from whet.evals.evaluate import EvalPlan, plan_of
-from whet.interfaces import Engine, Policy, Source, Tracker
+from whet.interfaces import Engine, Policy, Source, Task, Tracker
 from whet.rollouts.collect import check_prompts
 from whet.rollouts.demonstrations import DemonstrationSource, demonstrations
 from whet.rollouts.inline import InlineSource
@@ -26,6 +26,7 @@ from whet.runs.policy import MODEL, load_policy
 from whet.text.prompts import PromptEncoder
 from whet.tracking.jsonl import JsonlLog
 from whet.tracking.open import RunView, build_trackers
+from whet.training.failures import check_rewards
 from whet.training.optimizer import Optimizer, learning_rate
 from whet.training.probes import Probes
 from whet.training.state import RunState
@@ -44,17 +45,32 @@ class Data:
 
     @classmethod
     def load(cls, config: Config) -> Data:
-        """Raises `DataError` for an empty training set, and for one that shares a question with the evaluation set."""
+        """Raises `DataError` for an empty training set, and for one that shares a question with the evaluation set.
+
+        A reward that cannot score the first example's own solution raises `VerifierError`.
+        """
         train = config.task.examples("train")
         if config.stage == "sft":
             train = [e for e in train if e.demonstration is not None] or train
         if not train:
             raise DataError(f"the train split of {config.task.name} has no examples")
-        return cls(train, plan_of(config, train))
+        plan = plan_of(config, train)
+        for task, example in _rewarded(config, train, plan):
+            check_rewards(task, example)
+        return cls(train, plan)
 
     def texts(self) -> list[str]:
         """What a new tokenizer is made from: training text only."""
         return [e.prompt + (e.demonstration or e.answer) for e in self.train]
+
+
+def _rewarded(config: Config, train: Sequence[Example], plan: EvalPlan) -> Iterator[tuple[Task, Example]]:
+    """An example of each task whose rewards the run will ask for."""
+    if config.stage == "rl":
+        yield config.task, train[0]
+    is_measured = config.eval.at_start or config.eval.at_end or config.eval_every > 0
+    if is_measured and plan.task.is_scored and (config.stage == "sft" or config.eval.task is not None):
+        yield plan.task, plan.examples[0]
 
 
 @dataclass(frozen=True, slots=True)

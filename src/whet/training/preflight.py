@@ -13,7 +13,6 @@ from whet.evals.evaluate import CHUNK
 from whet.interfaces import Policy
 from whet.text.prompts import PromptEncoder
 from whet.tracking.open import check_trackers
-from whet.training.failures import check_rewards
 from whet.training.footprint import MASTER_BYTES, Footprint, footprint
 from whet.training.job import Data, Horizon, build_policy
 
@@ -43,8 +42,6 @@ def preflight(config: Config) -> dict[str, Any]:
     """
     check_trackers(config.trackers)
     data = Data.load(config)
-    if config.task.is_scored:
-        check_rewards(config.task, data.train[0])
     policy = build_policy(config, data, torch.device("cpu"))
     cast(Any, config.engine).build(policy)
     return forecast(config, sizes_of(policy, data, config.prompt))

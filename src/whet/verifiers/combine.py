@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Annotated
 
@@ -25,7 +26,8 @@ class Combine(Verifier):
     """The weighted sum of named parts: `value = sum(weight * part)`.
 
     `Score.parts` holds every part before its weight. A part that fails on our side fails the whole with its status:
-    a missing share is not a zero.
+    a missing share is not a zero. A part that does not apply (status `skipped`) is left out of the sum; when none
+    applies, the whole is skipped.
     """
 
     parts: dict[str, Part] = Field(min_length=1)
@@ -36,8 +38,10 @@ class Combine(Verifier):
         scores = {name: part.verifier.score(text, answer, example) for name, part in self.parts.items()}
         detail = " ".join(f"{name}:{score.detail}" for name, score in scores.items() if score.detail)
         for score in scores.values():
-            if score.status != "ok":
-                return Score.failed(score.status, detail)
-        values = {name: score.value for name, score in scores.items()}
+            if score.is_failure:
+                return dataclasses.replace(score, parts={}, detail=detail)
+        values = {name: score.value for name, score in scores.items() if score.ok}
+        if not values:
+            return Score.skipped(detail)
         total = math.fsum(self.parts[name].weight * value for name, value in values.items())
         return Score(value=total, parts=values, detail=detail)
