@@ -88,7 +88,8 @@ def test_settings_of_a_plugin_cannot_be_changed() -> None:
             "./mine.py:Quiet",
             r"mine\.py has no plug-in or function called 'Quiet'; it has: Plugin, Loud, reward",
         ),
-        ("./broken.py:A", r"broken\.py cannot be imported: ZeroDivisionError: division by zero"),
+        ("./broken.py:A", r"broken\.py cannot be imported \(line 1\): ZeroDivisionError: division by zero"),
+        ("./mine.py", r"\./mine\.py is a file: name what it holds too, such as \./mine\.py:score"),
     ],
 )
 def test_a_wrong_name_says_what_was_found(here: Path, name: str, expected: str) -> None:

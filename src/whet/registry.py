@@ -15,6 +15,7 @@ import inspect
 import pkgutil
 import re
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,8 @@ def _name_of(cls: type[Plugin]) -> str:
 
 def _module(kind: str, name: str) -> ModuleType:
     known = names(kind)
+    if name.endswith(".py"):
+        raise ConfigError(f"{name} is a file: name what it holds too, such as {name}:score")
     if name not in known:
         plain = re.sub(r"[\W_]+", "_", name.lower())
         close = difflib.get_close_matches(plain, known, 1)
@@ -162,8 +165,10 @@ def function(name: str) -> Any:
 def _module_by_name(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ImportError as error:
-        raise ConfigError(f"the module {name!r} cannot be imported: {error}") from error
+    except Exception as error:
+        raise ConfigError(
+            f"the module {name!r} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _module_from_file(path: Path) -> ModuleType:
@@ -182,5 +187,7 @@ def _module_from_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise ConfigError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == spec.origin]
+        where = f" (line {lines[-1]})" if lines else ""
+        raise ConfigError(f"{path} cannot be imported{where}: {type(error).__name__}: {error}") from error
     return module
