@@ -220,8 +220,10 @@ def _words(annotation: Any) -> str:
     origin, inside = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation in _BASIC:
         return _BASIC[annotation]
+    if annotation is Any:
+        return "any value"
     if origin is Literal:
-        return "one of " + ", ".join(map(_written, inside))
+        return ("one of " if len(inside) > 1 else "") + ", ".join(map(_written, inside))
     if origin is typing.Annotated:
         kind = _kind_in(inside[1:])
         return _choices(kind) if kind else _words(inside[0])

@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from whet.cli._misspelt import refuse_misspelt_settings
 from whet.errors import SettingWarning, WhetError
 
 _ORDER = ("train", "resume", "eval", "sample", "runs", "show", "tasks")
@@ -26,8 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _terminated)
     warnings.simplefilter("ignore", SettingWarning)  # `whet train` shows them, where they can be mended
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        _app()(arguments, prog_name="whet")
+        program = typer.main.get_command(_app())
+        refuse_misspelt_settings(program, words)
+        program(words, prog_name="whet")
     except WhetError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -10,7 +10,7 @@ PIPPA: dict[str, dict[str, str]] = {
         "seed": "seed",
         "torch_deterministic": "not needed: a seed gives the same bits on one machine with the same num_threads",
         "track": "trackers (wandb is one of them)",
-        "wandb_project_name": "trackers (wandb; its project is a setting of the tracker)",
+        "wandb_project_name": "trackers (wandb; its project is the variable WANDB_PROJECT)",
         "model_name": "policy.model",
         "total_epochs": "num_epochs",
         "learning_rate": "optimizer.learning_rate",

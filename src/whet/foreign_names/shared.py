@@ -49,7 +49,8 @@ SHARED: dict[str, str] = {
     "betas": "optimizer.betas",
     "gpus num_gpus n_gpus world_size": ONE_PROCESS,
     "cuda use_cuda": "device (cuda, or auto)",
-    "wandb use_wandb wandb_project": "trackers (wandb is one of them)",
+    "wandb use_wandb": "trackers (wandb is one of them)",
+    "wandb_project wandb_entity": "trackers (wandb; its project is the variable WANDB_PROJECT)",
 }
 
 _PREFERENCES = "whet has no loss for pairs of preferences: it trains on rewards that can be checked"

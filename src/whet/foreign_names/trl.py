@@ -14,11 +14,12 @@ from whet.foreign_names.shared import (
 _SAME_MODULE = "not needed: the module that samples is the one that trains"
 _BY_NAME = "algorithm.name (each loss is an algorithm of its own)"
 _LORA = "not there: plain LoRA, with policy.lora.r, alpha, dropout and targets"
-_TRACKIO = "not there: trackers names it, its own variables configure it"
+_TRACKIO = "trackers (wandb and trackio take their own variables, such as WANDB_PROJECT)"
 _ENTROPY = "not there: algorithm.entropy_coef is a constant"
 _SFT_DATA = "not needed: a row is a prompt and a completion, or messages"
 _HUB = "whet export RUN --to-hub (after training, and only when asked)"
 _LOADER = "not needed: examples are in memory, and no worker processes load them"
+_LOGITS = "not there: logits are made for trained tokens only, and batch.microbatch_tokens bounds them"
 _SAVING = "not needed: a checkpoint is complete, or does not exist"
 
 TRL: dict[str, dict[str, str]] = {
@@ -121,7 +122,7 @@ TRL: dict[str, dict[str, str]] = {
         "gradient_checkpointing activation_checkpointing": "policy.activation_checkpointing",
         "gradient_checkpointing_kwargs activation_checkpointing_kwargs": "policy.activation_checkpointing (on or off)",
         "torch_compile torch_compile_backend torch_compile_mode": "not there: nothing is compiled",
-        "use_liger_kernel liger_kernel_config": "not needed: the full table of logits is never kept",
+        "use_liger_kernel liger_kernel_config": _LOGITS,
         "use_cache": "not needed: on in sampling, off in training",
         "torch_empty_cache_steps auto_find_batch_size": ACCUMULATION,
         "logging_steps": "logging_every",
@@ -131,7 +132,7 @@ TRL: dict[str, dict[str, str]] = {
         "include_num_input_tokens_seen": "not needed: perf/tokens_per_s and the rollouts are logged",
         "disable_tqdm": "whet train CONFIG --quiet",
         "report_to": "trackers",
-        "run_name": "runs_root (a run is named by its time; a folder of its own says what it is)",
+        "run_name": "runs_root (a run is named by its time; trackers take WANDB_NAME)",
         "project trackio_space_id trackio_bucket_id trackio_static_space_id": _TRACKIO,
         "eval_strategy": "eval_every (steps between evaluations; 0 is off)",
         "eval_steps": "eval_every",
@@ -172,7 +173,7 @@ TRL: dict[str, dict[str, str]] = {
     "SFTConfig, its own": {
         "chat_template_path": "prompt.template",
         "dataset_text_field": "task.prompt (and task.demonstration for the completion)",
-        "dataset_kwargs formatting_func": _SFT_DATA,
+        "dataset_kwargs": _SFT_DATA,
         "dataset_num_proc": _LOADER,
         "eos_token pad_token": "not needed: eos is that of the generation config, and padding is never looked at",
         "max_length max_seq_length": "policy.context_length (a row that is longer is refused, never cut)",
@@ -203,6 +204,7 @@ TRL: dict[str, dict[str, str]] = {
         "dataset_config": "task.hub_config",
         "dataset_train_split dataset_test_split": "eval.split (train or test)",
         "dataset_streaming": "not there: examples are read whole",
+        "ignore_bias_buffers": ONE_PROCESS,
         "max_prompt_length": "sampling.max_prompt_length (a prompt that is longer is refused, never cut)",
         "stop_strings": "sampling.stop",
     },

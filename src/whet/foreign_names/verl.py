@@ -16,7 +16,7 @@ _ONE_TURN = "not there: a completion is one turn"
 _NO_PROFILER = "not there: time/... and perf/... are logged in every step"
 _NO_REWARD_MODEL = "not there: no reward models, rewards are programs"
 _NO_COV = "not there: algorithm.epsilon, epsilon_high and entropy_coef steer the entropy"
-_LOGITS = "not needed: the full table of logits is never kept"
+_LOGITS = "not there: logits are made for trained tokens only, and batch.microbatch_tokens bounds them"
 _SAVED = "not needed: a checkpoint is complete, or does not exist"
 
 VERL: dict[str, dict[str, str]] = {
@@ -70,7 +70,7 @@ VERL: dict[str, dict[str, str]] = {
         "actor_rollout_ref.actor.use_kl_loss": "algorithm.kl_in (loss, with algorithm.beta above 0)",
         "actor_rollout_ref.actor.kl_loss_coef": "algorithm.beta",
         "actor_rollout_ref.actor.kl_loss_type": "algorithm.kl_estimator (kl is k1, mse is k2, low_var_kl is k3)",
-        "actor_rollout_ref.actor.shuffle": "not needed: groups are spread over minibatches by the seed",
+        "actor_rollout_ref.actor.shuffle": "not there: minibatches hold whole groups, in the order of their prompts",
         "actor_rollout_ref.actor.grad_clip": "optimizer.max_grad_norm",
         "actor_rollout_ref.actor.optim.clip_grad": "optimizer.max_grad_norm",
         "actor_rollout_ref.actor.optim.lr": "optimizer.learning_rate",
@@ -82,7 +82,7 @@ VERL: dict[str, dict[str, str]] = {
         "actor_rollout_ref.actor.optim.lr_scheduler_type": "optimizer.schedule",
         "actor_rollout_ref.actor.optim.total_training_steps": "optimizer.schedule_steps",
         "actor_rollout_ref.actor.optim.min_lr_ratio actor_rollout_ref.actor.optim.num_cycles": (
-            "optimizer.schedule (cosine and linear end at 0)"
+            "optimizer.schedule (cosine and linear fall to nearly 0)"
         ),
         "actor_rollout_ref.actor.optim.*": "optimizer (AdamW; no other one is there)",
         "actor_rollout_ref.actor.checkpoint.*": _SAVED,
