@@ -8,9 +8,9 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -76,9 +76,17 @@ def table(
     if rows:
         yield from ("| setting | takes | default | meaning |", "|---|---|---|---|")
         for name, info in rows.items():
-            cells = (f"`{prefix}{name}`", takes(info), default(name, info), info.description or "")
-            yield "| " + " | ".join(map(plain, cells)).rstrip() + " |"
+            yield row(name, info, prefix)
+            inner = section(info)
+            if inner is not None and inner not in map(section, Config.model_fields.values()):
+                deeper = f"{prefix}{name}." + "NAME." * (get_origin(info.annotation) in (dict, Mapping))
+                yield from (row(below, its, deeper) for below, its in inner.model_fields.items())
         yield ""
+
+
+def row(name: str, info: FieldInfo, prefix: str) -> str:
+    cells = (f"`{prefix}{name}`", takes(info), default(name, info), info.description or "")
+    return "| " + " | ".join(map(plain, cells)).rstrip() + " |"
 
 
 def takes(info: FieldInfo) -> str:

@@ -3,19 +3,26 @@
 The blocks of a page run in their order, in one namespace and one directory. A block of Python or YAML whose first
 line is a file name in a comment is that file. A job is made small, so that it takes a part of a second: the directory
 holds a file `arithmetic`, which comes before the shipped config of that name, and `whet train` gets `SMALL` beside its
-arguments.
+arguments. A block of `output` is what the Python before it prints.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import re
+import runpy
 import shlex
+import sys
+import tomllib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import pytest
 import typer
@@ -24,10 +31,11 @@ import yaml
 from whet import cli, registry
 from whet.config import Config, load_config
 from whet.errors import SettingWarning
+from whet.sweeps.definition import define
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
-    path.relative_to(ROOT).as_posix() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+    path.relative_to(ROOT).as_posix() for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))
 )
 TINY = {
     "max_steps": 2,
@@ -55,7 +63,7 @@ SMALL = [
     "batch.num_generations=4",
     "eval.limit=4",
 ]
-TOO_LONG = re.compile(r"--all-steps|--steps|gsm8k_from_scratch")
+TOO_LONG = re.compile(r"^sweep|--all-steps|--steps|gsm8k_from_scratch")
 """Commands that start processes of their own or train a larger model: they are parsed, and not run."""
 
 
@@ -98,6 +106,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_of_a_page_works(page: str, directory: Path) -> None:
     namespace: dict[str, Any] = {"__name__": "page"}
+    printed = ""
     for block in blocks_of(page):
         if block.file:
             (directory / block.file).write_text(block.text, encoding="utf-8")
@@ -105,7 +114,11 @@ def test_every_block_of_a_page_works(page: str, directory: Path) -> None:
             check_config(block)
         elif block.language == "python" and not block.file:
             source = "\n" * (block.line - 1) + block.text  # a traceback shows the line of the page
-            exec(compile(source, ROOT / page, "exec"), namespace)
+            with contextlib.redirect_stdout(io.StringIO()) as caught:
+                exec(compile(source, ROOT / page, "exec"), namespace)
+            printed = caught.getvalue()
+        elif block.language == "output":
+            assert printed == block.text, f"{page}, line {block.line}"
         elif block.language == "bash":
             for line in block.text.splitlines():
                 run_line(shlex.split(line, comments=True))
@@ -133,6 +146,9 @@ def run_line(words: list[str]) -> None:
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), words
     elif words[0] == "python":
         assert (ROOT / words[1]).is_file(), words
+        if words[1] == "examples/tiny_checkpoint.py":
+            with mock.patch.object(sys, "argv", words[1:]):
+                runpy.run_path(str(ROOT / words[1]), run_name="__main__")
     elif words[0] == "whet":
         whet(words[1:])
 
@@ -141,9 +157,12 @@ def whet(words: list[str]) -> None:
     """Runs a command in this process; one that would take long is parsed, and its config loaded."""
     if TOO_LONG.search(" ".join(words)):
         group = typer.main.get_command(cli._app())
-        group.commands[words[0]].make_context(words[0], words[1:])  # type: ignore[attr-defined]
+        parsed = group.commands[words[0]].make_context(words[0], words[1:]).params  # type: ignore[attr-defined]
         if words[0] == "train":
             load_train(words[1:])
+        if words[0] == "sweep":
+            configs, settings = split_settings(parsed["config"])
+            define(configs, parsed["grid"] or [], settings)
         return
     if words[0] == "train":
         load_train(words[1:])
@@ -154,10 +173,14 @@ def whet(words: list[str]) -> None:
 
 
 def load_train(words: list[str]) -> Config:
-    words = [word for word in words if not word.startswith("-")]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SettingWarning)
-        return load_config([w for w in words if "=" not in w], [w for w in words if "=" in w])
+        return load_config(*split_settings([word for word in words if not word.startswith("-")]))
+
+
+def split_settings(words: list[str]) -> tuple[list[str], list[str]]:
+    """Configs, and single settings."""
+    return [w for w in words if "=" not in w], [w for w in words if "=" in w]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -204,15 +227,40 @@ def test_the_page_on_algorithms_has_a_section_for_each() -> None:
 
 
 def test_the_configuration_page_is_that_of_the_settings_classes() -> None:
-    tool = ROOT / "tools/config_reference.py"
-    spec = importlib.util.spec_from_file_location("config_reference", tool)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_tool("config_reference")
     page = module.PAGE.read_text(encoding="utf-8")
-    assert page == module.page(page), f"run: python {tool.relative_to(ROOT)}"
+    assert page == module.page(page), "run: python tools/config_reference.py"
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_has_no_number_that_is_still_to_be_measured(page: str) -> None:
     assert "TODO-NUMBER" not in (ROOT / page).read_text(encoding="utf-8")
+
+
+def load_tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"tools/{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_for_users_of_other_tools_is_that_of_the_table_behind_the_hints() -> None:
+    module = load_tool("coming_from")
+    page = module.PAGE.read_text(encoding="utf-8")
+    assert page == module.page(page), "run: python tools/coming_from.py"
+
+
+def test_every_extra_is_in_the_table_of_the_page_on_installing() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    rows = rows_of("docs/install.md", "## Extras")
+    assert {name: set(re.findall(r"`([\w-]+)`", cells[0])) for name, cells in rows.items()} == {
+        name: {re.split(r"[<>=\[;~! ]", package)[0] for package in packages}
+        for name, packages in project["optional-dependencies"].items()
+    }
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(([\w/]+\.md)\)", index))
+    assert {p.removeprefix("docs/") for p in PAGES if p.startswith("docs/")} - {"README.md"} == linked
