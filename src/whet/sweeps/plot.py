@@ -59,14 +59,14 @@ def _say_what_it_is(axes: Axes, result: SweepResult) -> None:
     axes.set_ylim(len(labels) - 0.4, -0.6)  # the first on top
     axes.grid(visible=True, axis="x")
     axes.grid(visible=False, axis="y")
-    axes.set_title("\n".join(textwrap.wrap(title(result), 95)))
+    axes.set_title("\n".join(textwrap.wrap(title(result), 70)))
     over = "seeds and problems; rings are single runs" if _has_seeds(result) else "problems (one seed)"
     axes.set_xlabel(
         "\n".join([f"share right, 95% interval over {over}", *textwrap.wrap(conclusion(result), 85)])
     )
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     if axes.containers:
-        axes.legend(frameon=False, loc="best")
+        axes.figure.legend(frameon=False, loc="outside lower right", ncols=2)
 
 
 def _has_seeds(result: SweepResult) -> bool:
