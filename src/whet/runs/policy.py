@@ -23,6 +23,11 @@ def load_policy(model: Path, device: torch.device) -> Policy:
     return cast(Policy, kind.load(model, device))
 
 
+def has_adapter(policy: Policy) -> bool:
+    """Whether the policy is an adapter over a base; then `merged()` gives a plain model."""
+    return getattr(getattr(policy, "settings", None), "lora", None) is not None
+
+
 def set_threads(count: int | None) -> None:
     """Gives torch that many CPU threads, which decide the last bits of its sums; None leaves it its own choice."""
     if count is not None:

@@ -12,12 +12,13 @@ from whet import registry
 from whet.config import PromptConfig, SamplingConfig
 from whet.errors import ConfigError, RunError
 from whet.interfaces import Engine, Policy
+from whet.models.fingerprint import weights_hash
 from whet.registry import Plugin
 from whet.runs import reader
 from whet.runs.directory import resolve
-from whet.runs.policy import pick_device
+from whet.runs.policy import has_adapter, pick_device
 from whet.runs.trained import Trained
-from whet.serving.served import Served, fingerprint
+from whet.serving.served import Served
 from whet.text.prompts import PromptEncoder
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -49,7 +50,7 @@ def load_served(
         encoder=PromptEncoder(policy.tokenizer, found.prompt),
         sampling=found.sampling,
         example=found.example,
-        fingerprint=fingerprint(policy.module),
+        fingerprint=f"fp_{weights_hash(policy.module)[:10]}",
     )
 
 
@@ -74,7 +75,7 @@ def _find(spec: str, runs_root: Path | str, device: str) -> _Found:
 
 def _merged(policy: Policy) -> Policy:
     """The same policy over a model whose adapter is folded in."""
-    if getattr(getattr(policy, "settings", None), "lora", None) is None:
+    if not has_adapter(policy):
         raise ConfigError(
             "--merged folds an adapter into the weights, and this policy has none: leave it out"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,8 +9,6 @@ from typing import TYPE_CHECKING
 from whet.config import SamplingConfig
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from whet.interfaces import Engine, Policy
     from whet.text.prompts import PromptEncoder
 
@@ -31,14 +28,3 @@ class Served:
     fingerprint: str = ""
     """Changes with the weights."""
     created: int = field(default_factory=lambda: int(time.time()))
-
-
-def fingerprint(module: nn.Module) -> str:
-    """A short hash of every weight: equal models have equal fingerprints."""
-    import torch
-
-    digest = hashlib.blake2b(digest_size=5)
-    for name, parameter in sorted(module.named_parameters()):
-        digest.update(name.encode())
-        digest.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return f"fp_{digest.hexdigest()}"
