@@ -36,6 +36,11 @@ def value(name: str) -> str | None:
     return outside or in_file
 
 
+def names() -> list[str]:
+    """The names to which `.env` gives a value."""
+    return sorted(_file_values())
+
+
 def conflicts() -> list[str]:
     """The names that `.env` and the environment give different values."""
     return sorted(n for n, v in _file_values().items() if v and os.environ.get(n) and os.environ[n] != v)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from whet.cli._output import columns
+from whet.doctor.machine import size
 
 
 def forecast_text(forecast: Mapping[str, Any]) -> str:
@@ -39,12 +40,3 @@ def forecast_text(forecast: Mapping[str, Any]) -> str:
         ),
     ]
     return columns(rows, "# ")
-
-
-def size(count: float) -> str:
-    """Bytes for people, in powers of 1000: `1.6 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.3g} {unit}"
-        count = count / 1000
-    return f"{count:.3g} TB"
