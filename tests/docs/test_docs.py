@@ -149,9 +149,6 @@ def run_line(words: list[str]) -> None:
         if words[1] == "examples/tiny_checkpoint.py":
             with mock.patch.object(sys, "argv", words[1:]):
                 runpy.run_path(str(ROOT / words[1]), run_name="__main__")
-        if words[1] == "examples/tiny_checkpoint.py":
-            with mock.patch.object(sys, "argv", words[1:]):
-                runpy.run_path(str(ROOT / words[1]), run_name="__main__")
     elif words[0] == "whet":
         whet(words[1:])
 
