@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import ValidationError
 
@@ -137,6 +137,18 @@ class Run:
         from whet.training.launch import resume
 
         return Run(resume(self.directory, from_step, additional_steps))
+
+    def export(
+        self,
+        out: str | Path,
+        checkpoint: str = "latest",
+        kind: Literal["hf", "adapter"] = "hf",
+        force: bool = False,
+    ) -> Path:
+        """Writes a checkpoint as transformers (hf) or peft (adapter) load it, with a model card; returns `out`."""
+        from whet.release.export import export
+
+        return export(self.directory, checkpoint, kind, Path(out), force)
 
     def plot(self) -> Path:
         """Draws the run; returns the picture's path."""
