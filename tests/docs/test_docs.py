@@ -63,8 +63,8 @@ SMALL = [
     "batch.num_generations=4",
     "eval.limit=4",
 ]
-TOO_LONG = re.compile(r"^sweep|--all-steps|--steps|gsm8k_from_scratch")
-"""Commands that start processes of their own or train a larger model: they are parsed, and not run."""
+TOO_LONG = re.compile(r"^(sweep|serve|merge) |--all-steps|--steps|gsm8k_from_scratch")
+"""Commands that start processes of their own, do not end, or need a larger model: they are parsed, and not run."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 import http.client
 import json
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import openai
@@ -106,6 +108,13 @@ def test_a_streamed_completion_is_the_same_text(sums):
     assert texts == [c.text for c in whole.choices]
     assert reasons == [c.finish_reason for c in whole.choices]
     assert usage == whole.usage
+
+
+def test_the_client_of_the_page_on_serving_works(gpt_url, capsys):
+    page = (Path(__file__).parents[2] / "docs/serving.md").read_text()
+    code = re.search(r"```python\n(# ask\.py\n.*?)```", page, re.DOTALL)[1]
+    exec(code.replace("http://127.0.0.1:8000", gpt_url), {})
+    assert re.match(r"\[('.*?', ){3}'.*?'\] \d+\n", capsys.readouterr().out)
 
 
 # --- chat ---
