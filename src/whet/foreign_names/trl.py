@@ -201,8 +201,9 @@ TRL: dict[str, dict[str, str]] = {
             "not needed: nf4, double quantisation, bf16 computation"
         ),
         "dataset_name": "task.path (a name of the Hub, under task.name=jsonl)",
-        "dataset_config": "task.hub_config",
-        "dataset_train_split dataset_test_split": "eval.split (train or test)",
+        "dataset_config": "task.path (owner/name:config)",
+        "dataset_train_split": "task.hub_split",
+        "dataset_test_split": "task.hub_test_split",
         "dataset_streaming": "not there: examples are read whole",
         "ignore_bias_buffers": ONE_PROCESS,
         "max_prompt_length": "sampling.max_prompt_length (a prompt that is longer is refused, never cut)",

@@ -165,7 +165,7 @@ VERL: dict[str, dict[str, str]] = {
     },
     "rewards": {
         "custom_reward_function.path custom_reward_function.name": (
-            "verifier (`./my_reward.py:compute_score`; docs/data.md has the adapter)"
+            "verifier (`./my_reward.py:compute_score`, as it is)"
         ),
         "reward.custom_reward_function.*": "verifier (`./my_reward.py:compute_score`)",
         "reward_model.reward_manager": "verifier",
