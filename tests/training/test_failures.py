@@ -488,3 +488,9 @@ def test_an_end_at_once_inside_an_update_saves_nothing_of_it(
     assert reader.state(run) == "stopped"
     launch.resume(run)
     assert tiny.outcome(run) == whole
+
+
+def test_a_run_that_logs_nothing_ends_well(tmp_path: Path) -> None:
+    run = start(tmp_path, {"trackers": [], "max_steps": 1})
+    assert run.summary()["state"] == "finished"
+    assert not run.plots.exists()

@@ -19,7 +19,7 @@ from whet.evals.metrics import Metrics as Intervals
 from whet.evals.plots import plot_run
 from whet.rollouts.demonstrations import demonstrations
 from whet.rollouts.reference import Reference, trained_tensors
-from whet.runs import checkpoint, environment
+from whet.runs import checkpoint, environment, reader
 from whet.runs.directory import RunDirectory, State, resolve
 from whet.runs.files import read_tensors, write_tensors
 from whet.runs.policy import MODEL, load_policy, pick_device, set_threads
@@ -219,7 +219,8 @@ def _outcome(job: Job) -> Iterator[None]:
     )
     try:
         yield
-        plot_run(run)
+        if reader.metrics(run) or reader.evaluations(run):
+            plot_run(run)
     except Interrupted:
         _leave(job, "stopped", signal.Signals(job.stop.number).name if job.stop.number else "stop")
     except (KeyboardInterrupt, SystemExit) as error:
