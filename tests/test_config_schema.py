@@ -77,7 +77,7 @@ def test_a_setting_is_explained_by_its_docstring() -> None:
     (jsonl,) = [
         d for d in schema["$defs"].values() if d.get("properties", {}).get("name") == {"const": "jsonl"}
     ]
-    assert jsonl["properties"]["prompt"]["description"] == "The field with the prompt."
+    assert jsonl["properties"]["tags"]["description"] == "Fields by which evaluation reports its results."
     assert schema["properties"]["save_every"] == {
         "default": 50, "minimum": 0, "type": "integer",
         "description": "Steps between checkpoints; 0 saves at the end only.",

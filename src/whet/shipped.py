@@ -37,7 +37,7 @@ def path_of(name: str) -> Path:
 def about(name: str) -> str:
     """The first sentence of the comment that a config begins with."""
     lines = (line.removeprefix("#").strip() for line in _comment(path_of(name).read_text(encoding="utf-8")))
-    return re.split(r"(?<!\bDr)\.(?:\s|$)", " ".join(lines), maxsplit=1)[0]
+    return re.split(r"(?<=[.?])(?<!\bDr\.)(?:\s|$)", " ".join(lines), maxsplit=1)[0].rstrip(".")
 
 
 def is_overlay(name: str) -> bool:

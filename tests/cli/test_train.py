@@ -90,6 +90,20 @@ def test_a_mistake_ends_before_a_run_is_made(whet, tmp_path, arguments, message)
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_config_in_another_folder_whose_files_are_not_found_says_where_to_go(
+    whet, tiny_config, tmp_path, monkeypatch
+):
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job/mine.yaml").write_text(yaml.safe_dump({**tiny_config, "verifier": "./mine.py:score"}))
+    (tmp_path / "job/mine.py").write_text("def score(text, answer):\n    return text == answer\n")
+    monkeypatch.chdir(tmp_path)
+    ended = whet("train", "job/mine.yaml", "--dry-run")
+    assert ended.code == 2
+    assert ended.err.endswith("Paths in a config are relative to the working directory: cd job first\n")
+    monkeypatch.chdir(tmp_path / "job")
+    assert whet("train", "mine.yaml", "--dry-run").code == 0
+
+
 def test_a_run_that_fails_ends_with_its_message_and_is_kept(whet, config, tmp_path):
     (tmp_path / "mine.py").write_text("def broken(text, answer):\n    return float('nan')\n")
     ended = whet("train", config, f"verifier={tmp_path}/mine.py:broken", "eval.at_start=false")

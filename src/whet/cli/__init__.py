@@ -16,7 +16,11 @@ import typer
 from whet.cli._misspelt import refuse_misspelt_settings
 from whet.errors import SettingWarning, WhetError
 
-_ORDER = ("train", "resume", "eval", "sample", "runs", "show", "tasks")
+_ORDER = (
+    *("init", "configs", "tasks", "check", "smoke"),  # before a run
+    *("train", "sft", "sweep", "resume"),
+    *("runs", "show", "eval", "sample", "serve", "merge", "export"),  # after it
+)
 """Of the verbs in the help; others follow."""
 
 
@@ -46,7 +50,6 @@ def _app() -> typer.Typer:
     app = typer.Typer(
         callback=_about,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},

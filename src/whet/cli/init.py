@@ -15,9 +15,10 @@ def command(
     ],
     force: Annotated[bool, typer.Option("--force", help="Replace files of these names.")] = False,
 ) -> None:
-    """Write a small job that trains at once: config, reward, data, README.
+    """Write a small job of your own that trains at once.
 
-    It takes seconds on a CPU. The README leads from there to a reward, data and a model of your own.
+    A config, a reward, data and a README. It takes seconds on a CPU; the README leads from there to a reward, data and
+    a model of your own.
     """
     from whet.cli._output import columns
     from whet.starter import write_starter

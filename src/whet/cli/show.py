@@ -30,7 +30,10 @@ def command(
     runs_root: RunsRoot = "runs",
     json: Json = False,
 ) -> None:
-    """Show the state, accuracy, rollouts and files of a run; of RUN:120 the metrics and rollouts of that step."""
+    """Show the state, accuracy, rollouts and files of a run.
+
+    Of RUN:120 the metrics and rollouts of that step.
+    """
     from whet.cli._output import print_json
     from whet.runs.directory import resolve
 

@@ -5,23 +5,18 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from whet.cli._options import Configs, paths_from_here, split_configs
 
 if TYPE_CHECKING:
     from whet.config import Config
 
 
 def command(
-    config: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="CONFIG|KEY.SUB=VALUE",
-            help="Shipped names or YAML files, merged left to right, then single settings.",
-        ),
-    ],
+    config: Configs,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check all, print the config and a forecast, train nothing.")
     ] = False,
@@ -32,28 +27,30 @@ def command(
     For instance `whet train arithmetic max_steps=50 algorithm=grpo`. Ctrl-C and SIGTERM save the run; `whet resume`
     takes it up again.
     """
-    asked = _load(config)
-    if dry_run:
-        _print_forecast(asked)
-        return
+    files, settings = split_configs(config)
+    with paths_from_here(files):
+        asked = _load(files, settings)
+        if dry_run:
+            _print_forecast(asked)
+        else:
+            _train(asked, quiet)
+
+
+def _train(config: Config, quiet: bool) -> None:
     from whet.cli._outcome import finish
     from whet.training.launch import start
 
-    trackers = tuple(t for t in asked.trackers if not (quiet and t == "console"))
-    finish(start(asked.model_copy(update={"trackers": trackers})))
+    trackers = tuple(t for t in config.trackers if not (quiet and t == "console"))
+    finish(start(config.model_copy(update={"trackers": trackers})))
 
 
-def _load(arguments: Sequence[str]) -> Config:
+def _load(files: Sequence[str], settings: Sequence[str]) -> Config:
     """The config; what has no effect in it is said on the standard error."""
     from whet.config import load_config
-    from whet.errors import ConfigError
 
-    files = [a for a in arguments if "=" not in a or Path(a).is_file()]
-    if not files:
-        raise ConfigError("expected a config: the name of a shipped one, such as arithmetic, or a YAML file")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        config = load_config(files, [a for a in arguments if a not in files])
+        config = load_config(files, settings)
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)
     return config
