@@ -29,9 +29,8 @@ _GIT_TIMEOUT_S = 2
 
 def findings(runs_root: Path) -> list[Finding]:
     """Every row. Services are asked side by side, each for 3 s at the most."""
+    rows = [*_python(), *_torch()]  # torch first: numpy must not be imported by two threads at once
     checks: list[Callable[[], Iterable[Finding]]] = [
-        _python,
-        _torch,
         _memory,
         lambda: _disk(runs_root),
         _git,
@@ -41,7 +40,8 @@ def findings(runs_root: Path) -> list[Finding]:
         _trackers,
     ]
     with ThreadPoolExecutor() as pool:
-        return [row for rows in pool.map(lambda check: list(check()), checks) for row in rows]
+        found = pool.map(lambda check: list(check()), checks)
+        return rows + [row for some in found for row in some]
 
 
 def _python() -> Iterable[Finding]:

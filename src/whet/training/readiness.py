@@ -65,7 +65,7 @@ class _Looks:
             return Finding(
                 what=what, status="WARN", found="not on this machine", next_step="the run will download it"
             )
-        return Finding(what=what, status="FAIL", found=why, next_step="mend that in the config")
+        return Finding(what=what, status="FAIL", found=why, next_step="mend that first: a run would stop with it")
 
 
 def _built(config: Config, data: Data) -> Any:
