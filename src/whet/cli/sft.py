@@ -7,16 +7,11 @@ from typing import Annotated
 import typer
 
 from whet.cli import train
+from whet.cli._options import Configs
 
 
 def command(
-    config: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="CONFIG|KEY.SUB=VALUE",
-            help="Shipped names or YAML files, merged left to right, then single settings.",
-        ),
-    ],
+    config: Configs,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check all, print the config and a forecast, train nothing.")
     ] = False,
@@ -24,6 +19,7 @@ def command(
 ) -> None:
     """Fine-tune on demonstrations.
 
-    Completion tokens only. `whet train CONFIG init_from=RUN` goes on with RL. Short for `whet train CONFIG stage=sft`: prompt and completion, or messages; LoRA or full.
+    Short for `whet train CONFIG stage=sft`: prompt and completion, or messages; LoRA or full; the loss is on the
+    completions only. `whet train CONFIG init_from=RUN` goes on with RL.
     """
     train.command([*config, "stage=sft"], dry_run, quiet)
