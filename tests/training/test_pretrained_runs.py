@@ -36,7 +36,10 @@ CASES: dict[str, dict[str, Any]] = {
     "lora over bf16, activations computed again": {
         "policy": {**LORA, "precision": "bf16", "activation_checkpointing": True},
     },
-    "lora over 4 bits": {"policy": {**LORA, "quantization": "4bit"}},
+    "lora over 4 bits": {
+        "policy": {**LORA, "quantization": "4bit"},
+        "warm_start": {"steps": 2, "batch_size": 4},
+    },
 }
 
 

@@ -16,14 +16,15 @@ from whet.errors import Interrupted
 from whet.interfaces import Policy
 from whet.rollouts.batch import make_batch
 from whet.rollouts.demonstrations import DemonstrationSource
+from whet.rollouts.reference import trained_tensors
 from whet.runs.files import read_json, read_tensors, write_json, write_tensors
-from whet.runs.policy import MODEL, load_policy
 from whet.tracking.metrics import Metrics
 from whet.training.objectives import Imitation
 from whet.training.optimizer import Optimizer, learning_rate
 from whet.training.update import Learner
 from whet.types import Rollout
 
+_TENSORS = "policy.safetensors"
 AVERAGED_STEPS = 10
 """Steps whose mean loss is held against `target_nll`."""
 
@@ -58,8 +59,7 @@ class WarmStart:
     def write(self, directory: Path) -> None:
         """Writes what the stage needs to go on."""
         policy = self._learner.policy
-        (directory / MODEL).mkdir()
-        policy.save(directory / MODEL)
+        write_tensors(directory / _TENSORS, trained_tensors(policy))
         write_tensors(directory / "optimizer.safetensors", self._learner.optimizer.state_tensors())
         recent = [None if math.isinf(value) else value for value in self._recent]
         state = {"step": self.step, **self._source.state_dict(), "recent": recent}
@@ -68,7 +68,9 @@ class WarmStart:
     def restore(self, directory: Path) -> None:
         """Goes on from what `write` wrote."""
         policy, state = self._learner.policy, read_json(directory / "state.json")
-        policy.module.load_state_dict(load_policy(directory / MODEL, self._device).module.state_dict())
+        named = dict(policy.module.named_parameters())
+        for name, value in read_tensors(directory / _TENSORS).items():
+            named[name].data.copy_(value)
         policy.version = state["policy_version"]
         self._learner.optimizer.load_state_tensors(read_tensors(directory / "optimizer.safetensors"))
         self.step = state["step"]
