@@ -5,7 +5,7 @@ import os
 import pytest
 
 import tiny
-from whet.errors import ConfigError, DataError
+from whet.errors import ConfigError
 from whet.training import readiness
 from whet.training.preflight import preflight
 
@@ -67,14 +67,19 @@ def test_a_forecast_is_held_against_what_is_free(tmp_path, monkeypatch, share_of
 
 
 @pytest.mark.parametrize(("answers", "status"), [(True, "WARN"), (False, "FAIL")])
-def test_what_the_hub_would_bring_is_a_failure_only_where_it_does_not_answer(
-    tmp_path, monkeypatch, answers, status
+def test_a_model_that_the_hub_would_bring_is_a_failure_only_where_it_does_not_answer(
+    tmp_path, answers, status
 ):
-    def absent(config):
-        raise DataError("the data set a/b is not here, and the Hub cannot be reached")
+    policy = {"name": "huggingface", "model": "nobody/nothing"}
+    config = tiny.config(tmp_path, policy=policy)
+    assert rows(config, hub_answers=answers)["policy"].status == status
 
-    monkeypatch.setattr(readiness.Data, "load", absent)
-    assert rows(tiny.config(tmp_path), hub_answers=answers)["data"].status == status
+
+def test_a_path_that_is_not_there_is_a_failure_whatever_the_hub_does(tmp_path):
+    config = tiny.config(tmp_path, policy={"name": "huggingface", "model": "./nothing"})
+    found = rows(config, hub_answers=True)["policy"]
+    assert found.status == "FAIL"
+    assert "there is no directory ./nothing" in found.found
 
 
 def test_nothing_is_downloaded_and_the_environment_is_as_before(tmp_path, monkeypatch):

@@ -24,6 +24,9 @@ Made = TypeVar("Made")
 _NEARLY = 0.8
 """Share of the free memory or disk from which a forecast, which is rough, is a warning."""
 
+_ONLY_FOR_LACK_OF_THE_HUB = ("the Hub cannot be reached", "Without the Hub")
+"""What the errors of models/pretrained.py and tasks/_hub.py say."""
+
 
 def findings(config: Config, hub_answers: bool = False) -> list[Finding]:
     """The rows of a config. What comes after an obstacle and cannot be looked at without it is left out.
@@ -61,11 +64,13 @@ class _Looks:
         return made
 
     def _obstacle(self, what: str, why: str) -> Finding:
-        if self._hub_answers and "the Hub" in why:
+        if self._hub_answers and any(text in why for text in _ONLY_FOR_LACK_OF_THE_HUB):
             return Finding(
                 what=what, status="WARN", found="not on this machine", next_step="the run will download it"
             )
-        return Finding(what=what, status="FAIL", found=why, next_step="mend that first: a run would stop with it")
+        return Finding(
+            what=what, status="FAIL", found=why, next_step="mend that first: a run would stop with it"
+        )
 
 
 def _built(config: Config, data: Data) -> Any:
