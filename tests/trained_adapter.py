@@ -18,7 +18,7 @@ def _root() -> tempfile.TemporaryDirectory[str]:
 
 
 @functools.cache
-def adapter_run() -> RunDirectory:
+def adapter_run(quantization: str | None = None) -> RunDirectory:
     """The run; read it only. One supervised step at a high rate, so that the adapter says something."""
     config = {
         "max_steps": 1,
@@ -32,6 +32,7 @@ def adapter_run() -> RunDirectory:
             "name": "huggingface",
             "model": str(tiny_checkpoint("qwen2")),
             "precision": "fp32",
+            "quantization": quantization,
             "lora": {"r": 4, "alpha": 8},
         },
         "prompt": {"system": SYSTEM},

@@ -1,5 +1,6 @@
 """What is exported is the policy: transformers and peft themselves say so."""
 
+import importlib.util
 import json
 import re
 
@@ -106,6 +107,18 @@ def test_a_merged_adapter_reloads_with_the_same_logits(adapter, tmp_path, how):
         assert torch.allclose(logits_of(model, ids), ours, atol=1e-5, rtol=0)
         assert (logits_of(base, ids) - ours).abs().max() > 1e-3  # the adapter says something
     assert not list(out.glob("adapter_*"))
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("bitsandbytes") is None, reason="the extra quant is not installed"
+)
+def test_an_adapter_over_4_bits_is_exported_unpacked_with_the_same_logits(tmp_path):
+    trained = Trained.load(adapter_run("4bit"), device="cpu")
+    model, tokenizer = load(export(trained.run, out=tmp_path / "out"))
+    assert model.dtype == torch.float32 and not hasattr(model.config, "quantization_config")
+    ids = tokenizer.encode("1+2=")
+    ours = logits_of(trained.policy.module, ids)
+    assert torch.allclose(logits_of(model, ids), ours, atol=1e-5, rtol=0)
 
 
 def test_an_exported_adapter_loads_in_plain_peft_with_the_same_logits(adapter, tmp_path):
