@@ -38,6 +38,8 @@ class Footprint:
     width: int = 0
     kv_width: int = 0
     """Of the keys of one token in one layer."""
+    generates: bool = False
+    """Whether it is a transformers model, which is sampled from with its own `generate`."""
     saved_per_layer: float = SAVED_PER_LAYER
     recomputes: bool = False
     """Whether only the inputs of layers are kept, and the rest is computed again, a layer at a time."""
@@ -74,6 +76,7 @@ def footprint(module: nn.Module) -> Footprint:
         num_layers=_first(sizes, "num_layers", "num_hidden_layers"),
         width=width,
         kv_width=_first(sizes, "num_key_value_heads") * head or width,
+        generates=hasattr(module, "generate"),
         saved_per_layer=SAVED_BESIDE_GATES + 4 * inner / width if inner and width else SAVED_PER_LAYER,
         recomputes=any(getattr(m, "gradient_checkpointing", False) for m in module.modules()),
     )

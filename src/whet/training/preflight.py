@@ -9,6 +9,8 @@ from typing import Any, cast
 import torch
 
 from whet.config import Config, PromptConfig
+from whet.engines.huggingface import HuggingFace
+from whet.engines.native import Native
 from whet.evals.evaluate import CHUNK
 from whet.interfaces import Policy
 from whet.text.prompts import PromptEncoder
@@ -131,6 +133,8 @@ def _kv_cache(config: Config, sizes: Sizes) -> int:
     evaluated = min(CHUNK, sizes.num_test) * config.eval.num_samples
     rows = max(completions, evaluated)
     rows = min(rows, int(getattr(config.engine, "max_rows", rows)))
+    if sizes.policy.generates and isinstance(config.engine, Native):
+        rows = min(rows, HuggingFace().max_rows)  # what the native engine hands over to
     length = sizes.longest_prompt + config.sampling.max_completion_length
     policy = sizes.policy
     return 2 * policy.num_layers * rows * length * policy.kv_width * policy.number_bytes
