@@ -159,6 +159,8 @@ def _explained(checkpoint: Checkpoint) -> Iterator[None]:
         logging.disable_progress_bar()
     try:
         yield
+    except ConfigError:
+        raise
     except (OSError, ValueError, RuntimeError) as error:
         raise ConfigError(_reason(checkpoint, error)) from error
 
