@@ -24,7 +24,7 @@ def command(
     public: Annotated[bool, typer.Option("--public", help="Make the repository public.")] = False,
     runs_root: RunsRoot = "runs",
 ) -> None:
-    """Write model, tokenizer, chat template and model card for transformers, peft and the Hub."""
+    """Write a policy as other programs load it, with a card."""
     from whet.errors import ConfigError
     from whet.release.export import export
     from whet.runs.directory import resolve

@@ -17,7 +17,7 @@ def command(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     runs_root: RunsRoot = "runs",
 ) -> None:
-    """Fold the LoRA adapter of a run into its base: a plain transformers directory."""
+    """Fold the LoRA adapter of a run into its base model."""
     from whet.release.export import merge
     from whet.runs.directory import resolve
 
