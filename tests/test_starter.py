@@ -141,7 +141,7 @@ def test_it_learns_the_task_and_then_what_the_edited_reward_asks_for(folder: Pat
 
 
 def stops(run: Path) -> float:
-    """The share of completions that end in a full stop, over the last step."""
+    """The share of completions that end in one full stop, over the last step."""
     rows = [json.loads(x) for x in (run / "logs/rollouts.jsonl").read_text().splitlines()]
-    last = [row["text"].endswith(".") for row in rows if row["step"] == rows[-1]["step"]]
+    last = [row["text"].rstrip(".") + "." == row["text"] for row in rows if row["step"] == rows[-1]["step"]]
     return sum(last) / len(last)

@@ -12,5 +12,5 @@ def score(text: str, answer: str) -> dict[str, float]:
     return {
         "answer": 1.0 if said == answer else 0.0,
         "brief": 0.2 if len(words) == 1 else 0.0,
-        # "full_stop": 0.2 if text.endswith(".") else 0.0,
+        # "full_stop": 0.2 if text == f"{said}." else 0.0,
     }
