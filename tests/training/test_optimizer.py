@@ -139,6 +139,45 @@ def test_state_is_named_after_its_parameter_and_goes_on_bit_for_bit() -> None:
     assert all(torch.equal(second.state_tensors()[n], t) for n, t in first.state_tensors().items())
 
 
+def test_gradients_of_16_bits_are_gathered_in_float32() -> None:
+    # 1 and 2^-9: the sum has no bf16 number of its own, whose neighbours of 1 are 2^-7 away.
+    net = Net().bfloat16()
+    optimizer = optimizer_of(net)
+    for gradient in (1.0, 2.0**-9):
+        net.gain.grad = torch.tensor([gradient], dtype=torch.bfloat16)
+        optimizer.gather()
+    assert net.gain.grad is None
+    assert [m.grad.item() for m in optimizer.masters if m.grad is not None] == [1.001953125]
+    assert optimizer.clip() == 1.001953125
+
+
+def test_small_steps_of_a_16_bit_parameter_add_up_in_its_master() -> None:
+    # A step moves by the rate, 0.004. bf16 numbers near 3 are 2^-6 apart: 3.004 is written as 3, 3.008 as 3.015625.
+    net = Net().bfloat16()
+    optimizer = optimizer_of(net)
+    seen = []
+    for _ in range(3):
+        net.gain.grad = torch.tensor([-1.0], dtype=torch.bfloat16)
+        optimizer.gather()
+        optimizer.step(rate=0.004)
+        seen.append(net.gain.item())
+        optimizer.forget_gradient()
+    assert seen == [3.0, 3.015625, 3.015625]
+    assert optimizer.state_tensors()["gain.master"].item() == pytest.approx(3.012, abs=1e-6)
+
+
+def test_a_master_begins_where_its_parameter_is_at_the_first_step() -> None:
+    net = Net().bfloat16()
+    optimizer = optimizer_of(net)
+    optimizer.state_tensors()  # as a checkpoint of step 0 does
+    with torch.no_grad():
+        net.gain.fill_(7.0)  # an earlier stage moved it
+    net.gain.grad = torch.tensor([-1.0], dtype=torch.bfloat16)
+    optimizer.gather()
+    optimizer.step(rate=0.5)
+    assert net.gain.item() == 7.5
+
+
 def test_no_state_before_the_first_step() -> None:
     optimizer = optimizer_of(Net())
     assert optimizer.state_tensors() == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import sys
@@ -119,12 +120,18 @@ def gpt2_model(**sizes: Any) -> GPT2LMHeadModel:
 
 
 def hub_is_reachable() -> bool:
-    """Whether the Hub answers at all within three seconds; no when HF_HUB_OFFLINE is set."""
+    """Whether the Hub answers at all, within three seconds; no when HF_HUB_OFFLINE is set."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         return False
-    request = urllib.request.Request(constants.ENDPOINT, method="HEAD")
+    return _answers(constants.ENDPOINT)
+
+
+@functools.cache
+def _answers(endpoint: str) -> bool:
+    """Asked once a process: looking up a name can take seconds where there is no network."""
+    request = urllib.request.Request(endpoint, method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=_REACH_TIMEOUT_S):
             return True
