@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 PEERS  := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format peers test-peers constraints clean
+.PHONY: help setup extras demo test test-all check format peers test-peers constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,7 +23,14 @@ demo: $(READY) ## train arithmetic from scratch, evaluate before and after, draw
 test: $(READY) ## the default tests (under 4 minutes on 2 cores)
 	@$(BIN)/python -m pytest
 
-test-all: $(READY) ## the default tests and the slow proofs
+extras: $(VENV)/.extras ## add every optional package to .venv, so that none of their tests is left out
+
+$(VENV)/.extras: $(READY)
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $$(command -v uv || echo $(BIN)/uv) pip install --quiet --compile-bytecode \
+	  -c constraints.txt -e ".[data,quant,serve,trackio,wandb]"
+	@touch $@
+
+test-all: $(VENV)/.extras ## the default tests and the slow proofs, those of optional packages too
 	@$(BIN)/python -m pytest -m "not peer and not gpu" --durations=15
 
 check: $(READY) ## format, lint, types and house rules

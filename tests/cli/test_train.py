@@ -105,7 +105,9 @@ def test_a_config_in_another_folder_whose_files_are_not_found_says_where_to_go(
 
 
 def test_a_run_that_fails_ends_with_its_message_and_is_kept(whet, config, tmp_path):
-    (tmp_path / "mine.py").write_text("def broken(text, answer):\n    return float('nan')\n")
+    (tmp_path / "mine.py").write_text(
+        "def broken(text, answer):\n    return 1.0 if text == answer else float('nan')\n"
+    )
     ended = whet("train", config, f"verifier={tmp_path}/mine.py:broken", "eval.at_start=false")
     assert ended.code == 2
     assert "rewards failed on our side" in ended.err

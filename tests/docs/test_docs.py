@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
+import os
 import re
 import runpy
 import shlex
@@ -63,7 +64,7 @@ SMALL = [
     "batch.num_generations=4",
     "eval.limit=4",
 ]
-TOO_LONG = re.compile(r"^(sweep|serve|merge) |--all-steps|--steps|gsm8k_from_scratch")
+TOO_LONG = re.compile(r"^(sweep|serve|merge) |--all-steps|--steps|^(sft|train) gsm8k")
 """Commands that start processes of their own, do not end, or need a larger model: they are parsed, and not run."""
 
 
@@ -144,6 +145,8 @@ def run_line(words: list[str]) -> None:
         return
     if words[0] == "make":
         assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), words
+    elif words[0] == "cd":
+        os.chdir(words[1])  # the fixture goes back
     elif words[0] == "python":
         assert (ROOT / words[1]).is_file(), words
         if words[1] == "examples/tiny_checkpoint.py":
@@ -158,7 +161,7 @@ def whet(words: list[str]) -> None:
     if TOO_LONG.search(" ".join(words)):
         group = typer.main.get_command(cli._app())
         parsed = group.commands[words[0]].make_context(words[0], words[1:]).params  # type: ignore[attr-defined]
-        if words[0] == "train":
+        if words[0] in ("train", "sft"):
             load_train(words[1:])
         if words[0] == "sweep":
             configs, settings = split_settings(parsed["config"])

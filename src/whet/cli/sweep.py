@@ -42,7 +42,7 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Train several settings, each with several seeds, and compare them.
+    """Train several settings, with several seeds each; compare them.
 
     For instance `whet sweep arithmetic --set algorithm=grpo,dr_grpo --seeds 3`. The same command again goes on with
     what is not finished. A run that fails does not stop the rest. The best setting is marked only where its difference

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ from whet.errors import ConfigError
 from whet.models.fingerprint import base_fingerprint
 from whet.registry import Settings
 from whet.seeding import key
+
+# peft imports bitsandbytes where it is installed, which then complains of a kernel that nobody asked for.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 _NAME = "default"
 _PREFIX = "base_model.model."
