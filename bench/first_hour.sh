@@ -5,7 +5,7 @@
 #
 # Each step is a line of the README (curl's too); prints its wall seconds, and ends at the first step that fails.
 set -euo pipefail
-repository=$1 directory=$2
+repository=$(realpath "$1") directory=$2
 mkdir "$directory"
 cd "$directory"
 log=$PWD/first_hour.log
