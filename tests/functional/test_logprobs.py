@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from whet.functional import logprobs
 from whet.functional.logprobs import entropy_of, token_stats
 from whet.types import Batch
 
@@ -118,3 +119,32 @@ def test_half_precision_logits_are_reduced_in_float32():
     assert found.logprobs.dtype == found.entropy.dtype == torch.float32
     rounded = torch.tensor(AFTER).log().bfloat16().double()
     assert found.logprobs[0, 1].item() == pytest.approx(rounded[0].log_softmax(-1)[1].item(), abs=1e-6)
+
+
+def in_parts(limit, entropy_gradient, monkeypatch):
+    """Statistics and gradients with that many logits at once, and the most rows that the head saw."""
+    monkeypatch.setattr(logprobs, "MAX_LOGITS", limit)
+    generator, shapes = torch.Generator().manual_seed(0), []
+    hidden = torch.randn(1, 3, 4, dtype=torch.float64, generator=generator).requires_grad_()
+    head = torch.nn.Linear(4, 3, bias=False, dtype=torch.float64)
+    torch.nn.init.uniform_(head.weight, generator=generator)
+    head.register_forward_hook(lambda *call: shapes.append(len(call[2])))
+    said = token_stats(hidden, head, batch([0, 1, 1, 1], temperature=0.7), entropy_gradient)
+    (said.logprobs * torch.tensor([0.0, 1.0, -2.0, 0.5]) + said.entropy * 0.3).sum().backward()
+    return (said.logprobs.detach(), said.entropy.detach(), hidden.grad, head.weight.grad), max(shapes)
+
+
+@pytest.mark.parametrize("entropy_gradient", [False, True])
+def test_logits_in_parts_give_the_gradients_of_all_at_once(monkeypatch, entropy_gradient):
+    whole, rows = in_parts(10**6, entropy_gradient, monkeypatch)
+    assert rows == 3
+    for limit in (3, 6):  # one row of 3 logits at a time, and two
+        parts, rows = in_parts(limit, entropy_gradient, monkeypatch)
+        assert rows == limit // 3
+        for part, expected in zip(parts, whole, strict=True):
+            torch.testing.assert_close(part, expected, rtol=0, atol=1e-14)
+
+
+def test_a_batch_without_a_trained_token_is_all_zero():
+    found = stats(batch([0, 0, 0, 0]))
+    assert found.logprobs.tolist() == found.entropy.tolist() == [[0.0, 0.0, 0.0, 0.0]]

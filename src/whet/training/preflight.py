@@ -12,6 +12,7 @@ from whet.config import Config, PromptConfig
 from whet.engines.huggingface import HuggingFace
 from whet.engines.native import Native
 from whet.evals.evaluate import CHUNK
+from whet.functional.logprobs import MAX_LOGITS
 from whet.interfaces import Policy
 from whet.text.prompts import PromptEncoder
 from whet.tracking.open import check_trackers
@@ -145,7 +146,7 @@ def _activations(config: Config, sizes: Sizes) -> int:
     limit = config.sampling.max_completion_length
     rows = min(_rows(config, sizes))
     hidden = rows * (sizes.longest_prompt + limit) * sizes.policy.saved_per_token * sizes.policy.number_bytes
-    logits = rows * limit * sizes.vocab_size * LOGITS_COPIES * LOGIT_BYTES
+    logits = min(rows * limit * sizes.vocab_size, MAX_LOGITS) * LOGITS_COPIES * LOGIT_BYTES
     return int(hidden) + logits
 
 
