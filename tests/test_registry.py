@@ -88,12 +88,14 @@ def test_settings_of_a_plugin_cannot_be_changed() -> None:
             "./mine.py:Quiet",
             r"mine\.py has no plug-in or function called 'Quiet'; it has: Plugin, Loud, reward",
         ),
+        ("./script.py:A", r"script\.py cannot be imported \(line 1\): SystemExit: 3"),
         ("./broken.py:A", r"broken\.py cannot be imported \(line 1\): ZeroDivisionError: division by zero"),
         ("./mine.py", r"\./mine\.py is a file: name what it holds too, such as \./mine\.py:score"),
     ],
 )
 def test_a_wrong_name_says_what_was_found(here: Path, name: str, expected: str) -> None:
     (here / "broken.py").write_text("1 / 0")
+    (here / "script.py").write_text("raise SystemExit(3)")
     with pytest.raises(ConfigError, match=expected):
         registry.load("algorithms", name)
 

@@ -41,6 +41,12 @@ def names() -> list[str]:
     return sorted(_file_values())
 
 
+def refuse_conflicts() -> None:
+    """Raises `ConfigError` when `.env` gives any name two different values."""
+    for name in names():
+        _in_file(name)
+
+
 def conflicts() -> list[str]:
     """The names that `.env` and the environment give different values."""
     return sorted(n for n, v in _file_values().items() if v and os.environ.get(n) and os.environ[n] != v)

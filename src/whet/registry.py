@@ -165,7 +165,7 @@ def function(name: str) -> Any:
 def _module_by_name(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"the module {name!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
@@ -185,7 +185,7 @@ def _module_from_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script's own argument parser exits
         del sys.modules[name]
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == spec.origin]
         where = f" (line {lines[-1]})" if lines else ""

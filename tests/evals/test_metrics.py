@@ -1,12 +1,14 @@
 """Numbers from hand-made records, each worked out by hand."""
 
 import dataclasses
+import json
 import math
 import random
 
 import pytest
 
 from whet.evals.metrics import from_json, metrics_of, scalars, to_json
+from whet.functional.statistics import Interval
 from whet.types import Score
 
 
@@ -160,6 +162,13 @@ def test_metrics_survive_json_with_open_intervals(record):
     assert metrics["mean_length"].half_width == math.inf  # one problem
     assert to_json(metrics)["mean_length"]["low"] is None
     assert from_json(to_json(metrics)) == metrics
+
+
+def test_a_mean_that_is_not_finite_survives_json_as_nan():
+    broken = Interval(mean=math.nan, low=-math.inf, high=math.inf, half_width=math.inf, n=4, clusters=2)
+    found = from_json(json.loads(json.dumps(to_json({"entropy": broken}), allow_nan=False)))["entropy"]
+    assert math.isnan(found.mean)
+    assert (found.low, found.high, found.n, found.clusters) == (-math.inf, math.inf, 4, 2)
 
 
 def test_trackers_get_finite_numbers_only(record):

@@ -61,6 +61,15 @@ def test_cells_of_a_table_are_text_and_empty_ones_null(read, name: str, content)
     assert [row.where.rpartition(" ")[2] for row in rows] == ["2", "3"]
 
 
+def test_what_is_quoted_in_a_header_does_not_decide_the_delimiter(read) -> None:
+    (row,) = read("a.csv", '"prompt, in full, as asked";answer\n1,5;2\n')
+    assert dict(row.fields) == {"prompt, in full, as asked": "1,5", "answer": "2"}
+
+
+def test_empty_lines_before_a_header_are_counted(read) -> None:
+    assert read("a.csv", "\n\nprompt,answer\n2+2,4\n")[0].where.endswith("line 4")
+
+
 def test_a_row_of_a_table_begins_where_the_one_before_ends(read) -> None:
     rows = read("a.csv", 'prompt\n"two\nlines"\n\nlast\n')
     assert [row.where.rpartition(" ")[2] for row in rows] == ["2", "5"]

@@ -188,6 +188,11 @@ def test_messages_are_taken_without_further_settings(write) -> None:
     assert example.columns["question"] == "2+2?"
 
 
+def test_messages_in_a_cell_of_a_table_are_no_prompt(write) -> None:
+    with pytest.raises(DataError, match="expected a list of messages in 'messages'"):
+        both(write({"messages": json.dumps(ASKED), "answer": "4"})).examples("train")
+
+
 def test_a_prompt_wins_over_messages(write) -> None:
     (example,) = both(write({"prompt": "a", "messages": ASKED, "answer": "b"})).examples("train")
     assert (example.prompt, example.messages) == ("a", ())

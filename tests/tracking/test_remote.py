@@ -61,6 +61,14 @@ def test_a_tracker_whose_package_is_missing_is_refused_with_the_command(name, mo
         check_trackers(["console", name])
 
 
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_a_file_of_keys_that_contradicts_itself_is_refused_before_a_run_is_made(name, monkeypatch, tmp_path):
+    (tmp_path / ".env").write_text("WANDB_PROJECT=a\nWANDB_PROJECT=b\nTRACKIO_PROJECT=a\nTRACKIO_PROJECT=b\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"\.env: lines 3 and 4 give TRACKIO_PROJECT different values"):
+        check_trackers([name])
+
+
 def test_a_folder_of_the_same_name_is_not_the_package(monkeypatch, tmp_path):
     import sys
 

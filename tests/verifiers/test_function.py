@@ -51,7 +51,10 @@ SOURCE = """
         return {"score": 0.5, "acc": True, "pred": solution_str}
     def verl_scoreless(solution_str, ground_truth): return {"acc": True}
     def verl_nan(solution_str, ground_truth): return {"score": float("nan")}
+    def verl_default(solution_str, ground_truth, score=1.0): return score
     async def later(text, answer): return 1
+    async def trl_later(completions, **columns): return [1.0]
+    def swapped(answer, text): return 1
 """
 EXAMPLE = Example(id="1", prompt="abc", answer="x", columns={"hardness": 3})
 
@@ -94,7 +97,7 @@ def test_a_score_is_passed_on(verifier) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:coroutine")
-@pytest.mark.parametrize("name", ["nothing", "word", "nan", "infinite", "huge", "empty", "later"])
+@pytest.mark.parametrize("name", ["nothing", "word", "nan", "infinite", "huge", "empty"])
 def test_what_is_no_number_is_a_failure_and_not_a_zero(verifier, name: str) -> None:
     score = verifier(name).score("x", "x", EXAMPLE)
     assert (score.status, score.value != score.value) == ("invalid", True)
@@ -194,3 +197,21 @@ def test_a_reward_of_verl_gets_its_four_values(verifier) -> None:
 def test_the_score_of_a_dict_of_verl_is_the_value_and_other_numbers_are_parts(verifier) -> None:
     score = verifier("verl_dict").score("x", "x", EXAMPLE)
     assert (score.value, dict(score.parts)) == (0.5, {"acc": 1.0})
+
+
+def test_a_column_does_not_replace_the_default_of_a_reward_of_verl(verifier) -> None:
+    example = Example(id="1", prompt="p", answer="x", columns={"score": 77})
+    assert verifier("verl_default").score("x", "x", example).value == 1.0
+
+
+@pytest.mark.parametrize("name", ["later", "trl_later"])
+def test_an_async_function_is_refused_at_once(verifier, name: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        verifier(name)
+    assert f":{name} is async" in str(caught.value.__cause__)
+
+
+def test_text_and_answer_the_other_way_round_are_refused(verifier) -> None:
+    with pytest.raises(ValueError) as caught:
+        verifier("swapped")
+    assert "swapped to take (text, answer) first" in str(caught.value.__cause__)

@@ -156,8 +156,7 @@ def _keys() -> Iterable[Finding]:
     """`.env`, whose values are never shown."""
     try:
         names, differing = keys.names(), keys.conflicts()
-        for name in names:
-            keys.value(name)
+        keys.refuse_conflicts()
     except ConfigError as error:
         yield Finding(what=keys.FILE, status="FAIL", found=str(error), next_step="mend that file")
         return

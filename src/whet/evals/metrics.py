@@ -44,7 +44,7 @@ def metrics_of(records: Sequence[EvalRecord], ks: Sequence[int] = (), threshold:
 
 
 def to_json(metrics: Mapping[str, Interval]) -> dict[str, dict[str, Any]]:
-    """The metrics as JSON values; an end of an interval that is not finite is null."""
+    """The metrics as JSON values; a number that is not finite is null."""
     plain = {name: asdict(interval) for name, interval in metrics.items()}
     return {
         name: {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in fields.items()}
@@ -54,9 +54,10 @@ def to_json(metrics: Mapping[str, Interval]) -> dict[str, dict[str, Any]]:
 
 def from_json(values: Mapping[str, Mapping[str, Any]]) -> Metrics:
     """The metrics that `to_json` wrote."""
-    open_ends: dict[str, Any] = {"low": -math.inf, "high": math.inf, "half_width": math.inf}
+    # A mean is null where a policy that fell apart gave no finite number, such as the entropy of NaN logits.
+    when_null: dict[str, Any] = {"mean": math.nan, "low": -math.inf, "high": math.inf, "half_width": math.inf}
     return {
-        name: Interval(**{k: open_ends[k] if v is None else v for k, v in fields.items()})
+        name: Interval(**{k: when_null[k] if v is None else v for k, v in fields.items()})
         for name, fields in values.items()
     }
 

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -104,12 +105,12 @@ def _table(path: Path) -> list[Row]:
 def _cells(path: Path) -> Iterator[tuple[Mapping[str, str | None], int]]:
     """The rows below the header and the line where each begins. Every cell is text, an empty one null."""
     text = _text(path)
-    header = text.partition("\n")[0]
+    header = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").partition("\n")[0])
     # Spreadsheets write semicolons where the comma is the decimal mark.
     delimiter = "\t" if ending_of(path) == ".tsv" else max(",;\t", key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        names = [name.strip() for name in next(reader, [])]
+        names = [name.strip() for name in next(filter(None, reader), [])]
         if "" in names or len(set(names)) < len(names):
             raise DataError(f"{path}, line 1: expected different names of fields, found {', '.join(names)}")
         line = reader.line_num + 1

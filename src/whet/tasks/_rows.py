@@ -12,7 +12,7 @@ from typing import Any
 from whet.errors import DataError
 
 _LIKELY = {
-    "prompt": ("question", "problem", "instruction", "input", "query"),
+    "prompt": ("question", "problem", "instruction", "input", "query", "conversations"),
     "answer": ("solution", "ground_truth", "target", "label", "output"),
     "demonstration": ("completion", "response", "output", "solution", "chosen"),
 }

@@ -105,8 +105,8 @@ class Jsonl(Task):
         """The question, the conversation that ends with it (if it is one), and the answer that the data has to it."""
         field = self.prompt
         if field == "prompt" and not row.has(field) and row.has("messages"):
-            field = "messages"
-        if not isinstance(row.value(field, "task.prompt"), list):
+            field = "messages"  # text in it is no conversation, such as JSON in a cell of a table
+        elif not isinstance(row.value(field, "task.prompt"), list):
             return row.text(field), (), None
         messages, answered = asked_and_answered(row, field)
         if answered is not None and self.demonstration:

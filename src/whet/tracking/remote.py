@@ -47,8 +47,12 @@ class Tolerant:
             )  # fmt: skip
 
 
-def need_package(name: str) -> None:
-    """Raises `ConfigError` with the command that installs a tracker's package, which is its extra too."""
+def check(name: str) -> None:
+    """Raises `ConfigError` when `.env` contradicts itself, or with the command that installs a tracker's package.
+
+    The package is an extra of the same name.
+    """
+    keys.refuse_conflicts()
     spec = importlib.util.find_spec(name)
     # A folder of that name in the working directory is found as well, as a package without a file.
     if spec is None or spec.origin is None:

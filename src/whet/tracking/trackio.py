@@ -29,8 +29,8 @@ class Trackio:
 
     @classmethod
     def check(cls) -> None:
-        """Raises `ConfigError` with the fix when the package is missing."""
-        remote.need_package("trackio")
+        """Raises `ConfigError` with the fix when the package is missing or `.env` contradicts itself."""
+        remote.check("trackio")
 
     @classmethod
     def open(cls, run: RunView) -> Self:

@@ -45,8 +45,8 @@ class WandB:
 
     @classmethod
     def check(cls) -> None:
-        """Raises `ConfigError` with the fix when a run could not be opened: no package, no key, nobody answers."""
-        remote.need_package("wandb")
+        """Raises `ConfigError` with the fix when a run could not be opened: no package, no key, two keys, no answer."""
+        remote.check("wandb")
         if _mode() not in _ONLINE:
             return
         url = _base_url()

@@ -23,11 +23,13 @@ Style = Callable[[Any, str, str, str, Example | None], Score]
 
 def style_of(function: Any) -> Style | None:
     """How a function wants to be called; None when it is none of the three."""
-    names = {p.name for p in _parameters(function)}
+    names = [p.name for p in _parameters(function)]
     if "completions" in names:
         return trl
-    if {"solution_str", "ground_truth"} <= names:
+    if {"solution_str", "ground_truth"} <= {*names}:
         return verl
+    if {"text", "answer"} <= {*names} and names[:2] != ["text", "answer"]:
+        return None  # by position each would get the other
     try:
         inspect.signature(function).bind_partial("text", "answer")
     except TypeError:
@@ -73,8 +75,14 @@ def trl(function: Any, name: str, text: str, answer: str, example: Example | Non
 
 def verl(function: Any, name: str, text: str, answer: str, example: Example | None) -> Score:
     """Returns a number, or a dict whose `score` is the value; the other numbers in it are logged as parts."""
-    columns = {"data_source": "", "extra_info": {}, **_columns(answer, example)}
-    given = {**columns, "solution_str": text, "ground_truth": answer}
+    columns = example.columns if example else {}
+    # These four and no other column, as in verl: one named `score` must not replace the default of a parameter.
+    given = {
+        "data_source": columns.get("data_source", ""),
+        "solution_str": text,
+        "ground_truth": answer,
+        "extra_info": columns.get("extra_info", {}),
+    }
     result = function(**_asked_for(name, _parameters(function), given))
     if not isinstance(result, Mapping):
         return _score(name, result, _number(result), {})

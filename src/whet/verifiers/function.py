@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from pydantic import model_validator
 
 from whet import registry
@@ -20,7 +22,13 @@ class Function(Verifier):
 
     @model_validator(mode="after")
     def _is_written_in_a_known_way(self) -> Function:
-        if style_of(registry.function(self.name)) is None:
+        function = registry.function(self.name)
+        if inspect.iscoroutinefunction(function):
+            raise ValueError(
+                f"{self.name} is async, and a reward is called, not awaited: write a plain function around it that "
+                "calls asyncio.run"
+            )
+        if style_of(function) is None:
             raise ValueError(
                 f"expected {self.name} to take (text, answer) first, or (completions, **columns) as in TRL, or "
                 "(data_source, solution_str, ground_truth) as in verl"
