@@ -176,6 +176,16 @@ def test_merged_logits_are_the_unmerged_ones_and_the_copy_is_a_plain_model(famil
     assert weights_hash(policy.module) == before
 
 
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings")
+@pytest.mark.parametrize("target", ["lm_head", "embed_tokens"])
+def test_an_adapter_on_one_of_two_tied_layers_unties_them_in_the_merged_model(target, tmp_path):
+    policy = moved(build("qwen2", lora={**LORA, "targets": [target]}))
+    policy.merged().save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["tie_word_embeddings"] is False
+    again = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    assert (logits_of(again) - logits_of(policy.module)).abs().max() <= 1e-5
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_saved_adapter_loads_in_plain_peft(family, tmp_path):
     policy = moved(build(family, lora=LORA))
@@ -343,6 +353,32 @@ def test_an_adapter_of_whet_is_known_by_the_weights_of_its_base(tmp_path):
         build(model=str(tiny_checkpoint("qwen2", seed=1)), lora={"adapter": str(tmp_path)})
     elsewhere = shutil.copytree(tiny_checkpoint("qwen2"), tmp_path / "under another name")
     assert build(model=str(elsewhere), lora={"adapter": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"precision": "bf16"}, pytest.param({"quantization": "4bit"}, marks=needs_bitsandbytes)],
+    ids=["bf16", "4bit"],
+)
+def test_an_adapter_goes_on_over_its_base_in_other_numbers(settings, tmp_path):
+    policy = moved(build(lora=LORA))
+    policy.save(tmp_path)
+    trained = [p for p in policy.module.parameters() if p.requires_grad]
+    found = build(lora={"adapter": str(tmp_path)}, **settings).module.parameters()
+    for one, other in zip(trained, (p for p in found if p.requires_grad), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(ConfigError, match=r"belongs to .*qwen2_0_32, and policy.model is .*llama_0_32"):
+        build("llama", lora={"adapter": str(tmp_path)}, **settings)
+
+
+def test_saving_an_adapter_asks_the_hub_nothing(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", lambda *a: asked.append(a))
+    policy = build(lora=LORA)
+    policy._adapter._config.base_model_name_or_path = "owner/name"
+    policy.module.peft_config["default"].base_model_name_or_path = "owner/name"
+    policy.save(tmp_path)
+    assert asked == []
 
 
 def test_an_adapter_of_other_shapes_is_refused_with_the_first_of_them(tmp_path):

@@ -32,6 +32,9 @@ _PREFIX = "base_model.model."
 """What plain peft puts before the names of a model's own parameters."""
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
+Held = tuple[str, str | None]
+"""Precision and quantization of a base."""
+
 
 class Lora(Settings):
     """Size and place of the adapters; or `adapter`, which brings its own."""
@@ -82,8 +85,11 @@ class Adapter:
         return cls(module, config, base)
 
     @classmethod
-    def load(cls, module: nn.Module, directory: Path, name: str) -> Adapter:
-        """The adapters in a directory, as plain peft writes them. Raises `ConfigError` for those of another base."""
+    def load(cls, module: nn.Module, directory: Path, name: str, held: Held) -> Adapter:
+        """The adapters in a directory, as plain peft writes them. Raises `ConfigError` for those of another base.
+
+        held: how the module holds its base.
+        """
         from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 
         base = base_fingerprint(module)
@@ -93,7 +99,7 @@ class Adapter:
             )
         config = LoraConfig.from_pretrained(str(directory))
         _check_is_plain(config, directory)
-        _check_base(directory, config.base_model_name_or_path or "", name, base)
+        _check_base(directory, config.base_model_name_or_path or "", name, (base, held))
         config.inference_mode = False
         with (
             torch.random.fork_rng(devices=[]),
@@ -111,8 +117,16 @@ class Adapter:
     def tensors(self) -> dict[str, Tensor]:
         """The adapters' parameters under peft's names, without its prefix."""
         from peft import get_peft_model_state_dict
+        from peft.tuners.lora import LoraLayer
+        from peft.utils.constants import EMBEDDING_LAYER_NAMES
 
-        found: dict[str, Tensor] = get_peft_model_state_dict(self._module, adapter_name=_NAME)
+        layers = (n for n, m in self._module.named_modules() if isinstance(m, LoraLayer))
+        found: dict[str, Tensor] = get_peft_model_state_dict(
+            self._module,
+            adapter_name=_NAME,
+            # Left to itself, peft asks the Hub for the config of the base, at every save.
+            save_embedding_layers=any(n.rpartition(".")[2] in EMBEDDING_LAYER_NAMES for n in layers),
+        )
         return found
 
     def save(self, directory: Path) -> None:
@@ -163,6 +177,9 @@ def merged(module: Any, dtype: torch.dtype) -> Any:
             delattr(made, attribute)
     if is_quantized:
         made.config.__dict__.pop("quantization_config", None)
+    head = made.get_output_embeddings()
+    if head is not None and head.weight is not made.get_input_embeddings().weight:
+        made.config.tie_word_embeddings = False  # an adapter on one of the two has untied them
     return made
 
 
@@ -196,13 +213,16 @@ def _check_is_plain(config: Any, directory: Path) -> None:
         )
 
 
-def _check_base(directory: Path, theirs: str, ours: str, fingerprint: str) -> None:
-    """By a sample of the weights where whet wrote the adapter, else by the last part of the names."""
-    about = directory / "policy.json"
-    recorded = json.loads(about.read_text(encoding="utf-8")).get("base") if about.is_file() else None
-    if recorded == fingerprint:
+def _check_base(directory: Path, theirs: str, ours: str, base: tuple[str, Held]) -> None:
+    """By a sample of the weights where whet wrote the adapter over a base held as this one, else by the last part of
+    the names: the same weights in other numbers are other bits.
+    """
+    file = directory / "policy.json"
+    about = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    settings, recorded = about.get("settings", {}), about.get("base")
+    if recorded == base[0]:
         return
-    if recorded is not None:
+    if recorded is not None and (settings.get("precision"), settings.get("quantization")) == base[1]:
         raise ConfigError(
             f"the adapter {directory} was trained on {theirs}, and {ours} holds other weights: bring back the model "
             "that it belongs to, or name it in policy.model"

@@ -14,7 +14,7 @@ from whet.errors import ConfigError
 from whet.functional.logprobs import token_stats
 from whet.interfaces import Want
 from whet.models.pretrained import Checkpoint, load_causal_lm, load_stop_ids, load_tokenizer
-from whet.policies._adapters import Adapter, Lora, merged
+from whet.policies._adapters import Adapter, Held, Lora, merged
 from whet.registry import Plugin
 from whet.text.pretrained import PretrainedTokenizer
 from whet.types import Batch, TokenStats
@@ -55,7 +55,7 @@ class HuggingFace(Plugin):
         module = settings._module(self.checkpoint, device)
         adapter = None
         if self.lora is not None and self.lora.adapter is not None:
-            adapter = Adapter.load(module, Path(self.lora.adapter), self.model)
+            adapter = Adapter.load(module, Path(self.lora.adapter), self.model, settings._held)
         elif self.lora is not None:
             adapter = Adapter.new(module, self.lora, self.model, seed)
         return HuggingFacePolicy(module, self.tokenizer(), settings, adapter)
@@ -66,7 +66,9 @@ class HuggingFace(Plugin):
         saved = json.loads((directory / "policy.json").read_text(encoding="utf-8"))
         settings, here = HuggingFace(**saved["settings"]), Checkpoint(str(directory))
         module = settings._module(here if settings.lora is None else settings.checkpoint, device)
-        adapter = None if settings.lora is None else Adapter.load(module, directory, settings.model)
+        adapter = None
+        if settings.lora is not None:
+            adapter = Adapter.load(module, directory, settings.model, settings._held)
         return HuggingFacePolicy(module, _tokenizer(here), settings, adapter)
 
     def tokenizer(self) -> PretrainedTokenizer:
@@ -77,6 +79,10 @@ class HuggingFace(Plugin):
     def checkpoint(self) -> Checkpoint:
         """Where the model is found."""
         return Checkpoint(self.model, self.revision)
+
+    @property
+    def _held(self) -> Held:
+        return self.precision, self.quantization
 
     def _module(self, checkpoint: Checkpoint, device: torch.device) -> Any:
         return load_causal_lm(checkpoint, _DTYPES[self.precision], device, self.quantization == "4bit")
