@@ -7,6 +7,7 @@ import pytest
 
 from whet.errors import DataError
 from whet.evals import records
+from whet.evals.metrics import metrics_of
 from whet.types import Example, Rollout, SamplingParams, Score
 
 
@@ -29,6 +30,13 @@ def test_a_failed_score_is_null_in_the_file_and_nan_in_memory(tmp_path, record):
     (back,) = records.read(tmp_path / "r.jsonl")
     assert math.isnan(back.score.value)
     assert (back.score.status, back.score.detail) == ("timeout", "slow")
+
+
+def test_a_logprob_that_is_not_finite_is_read_back_as_nan(tmp_path, record):
+    records.append(tmp_path / "r.jsonl", [record(logprob_sum=-math.inf)])
+    (back,) = records.read(tmp_path / "r.jsonl")
+    assert math.isnan(back.logprob_sum)
+    assert math.isnan(metrics_of([back])["logprob"].mean)
 
 
 def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path, record):

@@ -110,8 +110,13 @@ def read(path: Path) -> list[EvalRecord]:
 def _parse(values: dict[str, Any], where: str) -> EvalRecord:
     try:
         stored = values["score"]
-        value = math.nan if stored["value"] is None else stored["value"]  # JSON has no NaN
-        score = Score(**{**stored, "value": value})
-        return EvalRecord(**{**values, "score": score, "token_ids": tuple(values["token_ids"])})
+        score = Score(**{**stored, "value": _number(stored["value"])})
+        known = {"score": score, "token_ids": tuple(values["token_ids"])}
+        return EvalRecord(**{**values, **known, "logprob_sum": _number(values["logprob_sum"])})
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{where}: expected the record of one evaluated completion: {error}") from error
+
+
+def _number(value: float | None) -> float:
+    """JSON has no NaN: a failure has no value, and a policy that fell apart no log-probability."""
+    return math.nan if value is None else value
