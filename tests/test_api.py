@@ -138,3 +138,20 @@ def test_a_loaded_policy_answers_as_the_run_did_when_it_was_evaluated(tiny_run, 
     answers = policy.generate([e.prompt for e in examples], temperature=0)
     right = [task.score(e, a.text).value == 1 for e, [a] in zip(examples, answers, strict=True)]
     assert math.isclose(sum(right) / len(right), run.summary["eval"]["after"]["greedy"])
+
+
+def test_ctrl_c_saves_the_run_and_ends_the_script_too(tiny_config, tmp_path, monkeypatch):
+    import signal
+
+    import tiny
+    from whet.training import launch
+
+    class CtrlC(tiny.StopAt):
+        def __init__(self) -> None:
+            super().__init__(poll=3)
+            self.number = signal.SIGINT
+
+    monkeypatch.setattr(launch, "StopSignal", CtrlC)
+    with pytest.raises(KeyboardInterrupt, match=r"is saved; .*resume\(\) goes on"):
+        whet.train({**tiny_config, "warm_start": None}, runs_root=str(tmp_path))
+    assert whet.open_run("latest", tmp_path).state == "stopped"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from whet.interfaces import Algorithm, Probe, Task, Verifier
     from whet.types import Example, Score
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "whet.api": (

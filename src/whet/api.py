@@ -34,12 +34,12 @@ def train(config: str | Path | Mapping[str, Any] | Config, *overrides: str, **se
 
     config: the name of a shipped config, a YAML file, a mapping, or a `Config`. overrides: texts such as
     `"algorithm.epsilon=0.1"`. settings: top-level keys, such as `max_steps=50` or `batch={"num_generations": 16}`.
-    Ctrl-C and SIGTERM save the run and end it (`run.state` is `stopped`).
+    Ctrl-C saves the run and raises `KeyboardInterrupt`; SIGTERM saves it and ends it (`run.state` is `stopped`).
     """
     from whet.training.launch import start
 
     source = config.model_dump(mode="json") if isinstance(config, Config) else config
-    return Run(start(load_config([source, settings], overrides)))
+    return _ended(start(load_config([source, settings], overrides)))
 
 
 def open_run(run: str | Path, runs_root: str | Path | None = None) -> Run:
@@ -136,7 +136,7 @@ class Run:
         """Takes the run up at a checkpoint and trains on."""
         from whet.training.launch import resume
 
-        return Run(resume(self.directory, from_step, additional_steps))
+        return _ended(resume(self.directory, from_step, additional_steps))
 
     def export(
         self,
@@ -242,6 +242,15 @@ def _ids(encode: PromptEncoder, prompt: Prompt, raw: bool) -> tuple[int, ...]:
 
 def _last_text(prompt: Prompt) -> str:
     return prompt if isinstance(prompt, str) else prompt[-1]["content"]
+
+
+def _ended(directory: RunDirectory) -> Run:
+    """The run; after Ctrl-C `KeyboardInterrupt`, so that a loop over seeds ends too."""
+    if directory.summary().get("why") == "SIGINT":
+        raise KeyboardInterrupt(
+            f"{directory.path} is saved; whet.open_run({str(directory.path)!r}).resume() goes on"
+        )
+    return Run(directory)
 
 
 def _resolve(run: str | Path, runs_root: str | Path | None) -> tuple[RunDirectory, str | None]:

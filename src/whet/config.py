@@ -187,7 +187,8 @@ class Config(Settings):
     policy: Annotated[SerializeAsAny[Plugin] | None, registry.field("policies")] = None
     """The model that is trained; or `init_from` says where to find it."""
     init_from: str | None = None
-    """Start from the policy of a run (RUN, RUN:120, RUN:best) or of a checkpoint's folder, in place of `policy`."""
+    """Start from the policy of a run (RUN, RUN:120, RUN:best) or of a checkpoint's folder. Of `policy` only how a
+    pretrained one is run is then taken: precision, quantization, activation_checkpointing, context_length."""
     prompt: PromptConfig = PromptConfig()
     engine: Annotated[SerializeAsAny[Plugin], registry.field("engines", "native")] = Field(
         default="native", validate_default=True
@@ -218,13 +219,6 @@ class Config(Settings):
         if section.get("verifier") is not None:
             raise ConfigError("verifier is short for task.verifier and both are given; keep task.verifier")
         return {**others, "task": {**section, "verifier": verifier}}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _init_from_is_the_policy(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and values.get("init_from"):
-            return {**values, "policy": None}
-        return values
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
@@ -304,7 +298,7 @@ def _contradictions(config: Config) -> Iterator[str]:
         known = ", ".join(registry.names("policies"))
         yield f"policy is missing: expected one of {known}, or init_from with a run to start from"
     if config.stage == "sft" and config.warm_start is not None:
-        yield "warm_start comes before RL and has no place in stage sft: the run itself imitates; remove it"
+        yield "warm_start has no place in stage sft: the run itself imitates; remove it (warm_start=null)"
     if config.max_steps is None and config.num_epochs is None:
         yield "max_steps and num_epochs are both missing: say how long to train, for instance max_steps: 100"
     if algorithm.num_minibatches > batch.prompts_per_step:

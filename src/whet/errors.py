@@ -35,4 +35,7 @@ class SettingWarning(UserWarning):
 
 def missing_extra(purpose: str, package: str, extra: str) -> ConfigError:
     """The error of an optional package that is needed and not installed, with the command that installs it."""
-    return ConfigError(f"{purpose} needs the package {package}: pip install 'whet[{extra}]'")
+    return ConfigError(
+        f"{purpose} needs the package {package}: pip install {package} (with all of the extra, in whet's folder: "
+        f"pip install '.[{extra}]')"
+    )

@@ -71,7 +71,7 @@ def test_a_tracker_that_cannot_start_fails_the_config_before_anything_is_trained
     ended = whet("check", config, "trackers=[jsonl, trackio]", "--json")
     (row,) = [row for row in ended.json if row["what"] == "trackers"]
     assert row["status"] == "FAIL"
-    assert "pip install 'whet[trackio]'" in row["found"]
+    assert "pip install trackio" in row["found"]
     assert ended.code == 1
 
 
@@ -79,7 +79,7 @@ def test_a_run_with_a_tracker_that_cannot_start_ends_before_it_is_made(whet, con
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
     ended = whet("train", config, "trackers=[jsonl, trackio]")
     assert ended.code == 2
-    assert ended.err == "error: trackers: trackio needs the package trackio: pip install 'whet[trackio]'\n"
+    assert ended.err.startswith("error: trackers: trackio needs the package trackio: pip install trackio (")
     assert not (place / "runs").exists()
 
 

@@ -50,4 +50,4 @@ def test_every_verb_explains_itself(whet, verb):
 
 
 def test_the_version_is_that_of_the_package(whet):
-    assert whet("--version").out == "whet 0.1.0\n"
+    assert whet("--version").out == "whet 0.2.0\n"

@@ -52,5 +52,5 @@ def test_every_extra_has_a_row_with_the_command_and_only_a_wrong_version_is_a_wa
         "",
     )
     assert (rows["extra some"].status, rows["extra some"].found) == ("OK", "lacks gone")
-    assert rows["extra some"].next_step == "to use it: pip install 'whet[some]'"
+    assert rows["extra some"].next_step == "to use it, in whet's folder: pip install '.[some]'"
     assert rows["extra none"].status == "WARN"

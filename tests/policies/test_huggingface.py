@@ -288,7 +288,7 @@ def test_sampling_leaves_a_4_bit_base_as_it_was():
 
 def test_the_extra_that_four_bits_need_is_named(monkeypatch):
     monkeypatch.setattr(pretrained.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r'pip install "whet\[quant\]"'):
+    with pytest.raises(ConfigError, match=r"pip install bitsandbytes .*'\.\[quant\]'"):
         build(lora=LORA, quantization="4bit")
 
 

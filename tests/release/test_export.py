@@ -176,7 +176,7 @@ def test_the_card_tells_data_reward_training_and_accuracy_with_intervals(gpt, tm
         "| step | 2 of 2 |",
         "| seed | 0 |",
         "`dr_grpo`",
-        "whet 0.1.0",
+        "whet 0.2.0",
         "random weights",
         "add `license:` above",
     ]

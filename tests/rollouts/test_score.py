@@ -1,5 +1,7 @@
 """Scoring never turns a failure of ours into a zero, and never into a crash."""
 
+import re
+
 import pytest
 
 from whet.errors import ConfigError, Interrupted
@@ -49,7 +51,9 @@ def test_a_score_is_passed_on(scorer) -> None:
 def test_an_exception_is_an_error_with_its_type_and_message(scorer, error: Exception) -> None:
     score = score_text(scorer(error), EXAMPLE, "2")
     assert (score.status, score.value != score.value) == ("error", True)
-    assert score.detail == f"{type(error).__name__}: {error}"
+    # and where: in a person's file that is the line to mend
+    said = re.escape(f"{type(error).__name__}: {error}")
+    assert re.fullmatch(rf"{said} \(test_score\.py, line \d+\)", score.detail)
 
 
 @pytest.mark.parametrize("result", [None, 1.0, "1", True])
@@ -59,7 +63,7 @@ def test_what_is_no_score_is_invalid(scorer, result: object) -> None:
 
 
 def test_a_long_message_is_cut(scorer) -> None:
-    assert len(score_text(scorer(ValueError("x" * 10_000)), EXAMPLE, "2").detail) == 300
+    assert len(score_text(scorer(ValueError("x" * 10_000)), EXAMPLE, "2").detail.rpartition(" (")[0]) == 300
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), Interrupted("stop"), ConfigError("no verifier")])

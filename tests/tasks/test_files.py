@@ -123,5 +123,11 @@ def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
 
 def test_parquet_without_the_extra_gives_the_command(read, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(ConfigError, match=r"needs the package pyarrow: pip install 'whet\[data\]'"):
+    with pytest.raises(ConfigError, match=r"needs the package pyarrow: pip install pyarrow"):
         read("a.parquet", b"PAR1")
+
+
+def test_a_blank_after_a_comma_of_a_csv_is_no_part_of_the_answer(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text('prompt, answer\na, 1\nb, "2, 3"\n')
+    assert [row.fields["answer"] for row in read_rows(file)] == ["1", "2, 3"]

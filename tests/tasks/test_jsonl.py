@@ -332,5 +332,5 @@ def test_a_missing_file_in_a_folder_is_not_looked_for_on_the_hub(hub) -> None:
 def test_without_the_extra_a_name_of_the_hub_gives_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     hub_rows.cache_clear()
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ConfigError, match=r"pip install 'whet\[data\]'"):
+    with pytest.raises(ConfigError, match=r"pip install datasets \(.*'\.\[data\]'\)"):
         Jsonl(path="someone/sums").examples("train")

@@ -57,7 +57,7 @@ def test_an_interruption_is_no_failure_of_a_tracker():
 @pytest.mark.parametrize("name", ["wandb", "trackio"])
 def test_a_tracker_whose_package_is_missing_is_refused_with_the_command(name, monkeypatch, tmp_path):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=rf"trackers: {name} needs .*pip install 'whet\[{name}\]'"):
+    with pytest.raises(ConfigError, match=rf"trackers: {name} needs .*pip install {name} \(.*'\.\[{name}\]'"):
         check_trackers(["console", name])
 
 

@@ -113,7 +113,7 @@ def test_a_config_without_policy_and_origin_says_what_is_missing(tmp_path: Path)
 
 
 def test_a_warm_start_has_no_place_in_a_supervised_run(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="warm_start comes before RL"):
+    with pytest.raises(ConfigError, match="warm_start has no place in stage sft"):
         tiny.config(tmp_path, **SFT, warm_start={"steps": 1})
 
 
@@ -139,3 +139,37 @@ def test_adapters_drop_inputs_in_supervised_steps_the_same_ones_every_time(tmp_p
     assert once == again
     assert once[0] == without[0]  # the adapters' B is zero: what they drop does not show yet
     assert once[1:] != without[1:]
+
+
+def pretrained(root: Path, **changes: Any) -> RunDirectory:
+    policy = {"name": "huggingface", "model": str(tiny_checkpoint("qwen2")), "lora": {"r": 4}}
+    settings = {"policy": policy, "prompt": {"chat": False}, "max_steps": 1}
+    return sft(root, **settings, **changes)
+
+
+def test_how_a_pretrained_policy_is_run_is_taken_from_the_config_and_what_it_is_from_the_origin(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = pretrained(tmp_path)
+    asked = {"name": "huggingface", "model": "another", "lora": {"r": 8}, "activation_checkpointing": True}
+    second = launch.start(
+        tiny.config(
+            tmp_path, init_from="latest", policy=asked, prompt={"chat": False}, max_steps=1, save_every=1
+        )
+    )
+    model = Path("model/adapter_model.safetensors")
+    assert (second.checkpoint("0") / model).read_bytes() == (first.checkpoint("final") / model).read_bytes()
+    written = load_config([second.config]).policy
+    assert written.model_dump(include={"model", "activation_checkpointing"}) == {
+        "model": str(tiny_checkpoint("qwen2")),
+        "activation_checkpointing": True,
+    }
+    assert "policy.lora is left aside" in caplog.text
+
+
+def test_a_whole_model_does_not_become_a_4_bit_base(tmp_path: Path) -> None:
+    whole = {"name": "huggingface", "model": str(tiny_checkpoint("qwen2"))}
+    sft(tmp_path, policy=whole, prompt={"chat": False}, max_steps=1)
+    asked = {**whole, "quantization": "4bit", "lora": {"r": 4}}
+    with pytest.raises(ConfigError, match="init_from names a whole model"):
+        launch.start(tiny.config(tmp_path, init_from="latest", policy=asked, prompt={"chat": False}))

@@ -21,7 +21,12 @@ def command(
     if name is None:
         _list(json)
     elif (found := shipped.name_of(name)) is not None:
-        print(shipped.path_of(found).read_text(encoding="utf-8"), end="")
+        text = shipped.path_of(found).read_text(encoding="utf-8")
+        # The schema lies beside the shipped file, not where this is going.
+        print(
+            "".join(x for x in text.splitlines(keepends=True) if not x.startswith(shipped.EDITOR_LINE)),
+            end="",
+        )
     else:
         raise ConfigError(
             f"no config of the name {name!r} ships with whet. There are: {', '.join(shipped.names())}"

@@ -37,7 +37,7 @@ def _extra(name: str) -> Finding:
         what=f"extra {name}",
         status="WARN" if is_old else "OK",
         found=f"lacks {', '.join(lacking)}" if lacking else "installed",
-        next_step=f"to use it: pip install 'whet[{name}]'" if lacking else "",
+        next_step=f"to use it, in whet's folder: pip install '.[{name}]'" if lacking else "",
     )
 
 

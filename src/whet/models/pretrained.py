@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from whet.errors import ConfigError
+from whet.errors import ConfigError, missing_extra
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -197,4 +197,4 @@ def _reason(checkpoint: Checkpoint, error: Exception) -> str:
 
 def _require_bitsandbytes() -> None:
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise ConfigError('policy.quantization: 4bit needs bitsandbytes: pip install "whet[quant]"')
+        raise missing_extra("policy.quantization: 4bit", "bitsandbytes", "quant")

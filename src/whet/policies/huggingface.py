@@ -1,6 +1,7 @@
 """A pretrained causal language model of transformers, trained whole or through LoRA adapters."""
 
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from whet.registry import Plugin
 from whet.text.pretrained import PretrainedTokenizer
 from whet.types import Batch, TokenStats
 
+_log = logging.getLogger(__name__)
+_HOW_IT_IS_RUN = ("precision", "quantization", "activation_checkpointing", "context_length")
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -61,10 +64,35 @@ class HuggingFace(Plugin):
         return HuggingFacePolicy(module, self.tokenizer(), settings, adapter)
 
     @staticmethod
-    def load(directory: Path, device: torch.device) -> "HuggingFacePolicy":
+    def saved(directory: Path) -> "HuggingFace":
+        """The settings in a directory that `HuggingFacePolicy.save` wrote."""
+        return HuggingFace(**json.loads((directory / "policy.json").read_text(encoding="utf-8"))["settings"])
+
+    def run_as(self, asked: Plugin | None) -> "HuggingFace":
+        """These settings of a saved policy with those that others set and that do not change what it is.
+
+        What they would change of it, another model or other adapters, is left aside with a warning.
+        """
+        if not isinstance(asked, HuggingFace):
+            return self
+        given = {name: getattr(asked, name) for name in asked.model_fields_set}
+        ignored = [n for n in ("model", "revision", "lora") if n in given and given[n] != getattr(self, n)]
+        if ignored:
+            _log.warning("init_from brings its own model: policy.%s is left aside", ", policy.".join(ignored))
+        changes = {name: given[name] for name in _HOW_IT_IS_RUN if name in given}
+        if changes.get("quantization") and self.lora is None:
+            raise ConfigError(
+                "policy.quantization: init_from names a whole model, and a 4-bit base cannot be trained itself"
+            )
+        return self.model_copy(update=changes)
+
+    @staticmethod
+    def load(
+        directory: Path, device: torch.device, settings: "HuggingFace | None" = None
+    ) -> "HuggingFacePolicy":
         """The policy that `HuggingFacePolicy.save` wrote; the base of adapters is loaded from where it was."""
-        saved = json.loads((directory / "policy.json").read_text(encoding="utf-8"))
-        settings, here = HuggingFace(**saved["settings"]), Checkpoint(str(directory))
+        settings, here = settings or HuggingFace.saved(directory), Checkpoint(str(directory))
+        settings = settings.model_copy(update={"precision": _precision(settings.precision, device)})
         module = settings._module(here if settings.lora is None else settings.checkpoint, device)
         adapter = None
         if settings.lora is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
 from whet.errors import ConfigError
 from whet.interfaces import Task, Verifier
 from whet.types import Example, Score
@@ -24,7 +27,13 @@ def score_text(scorer: Task | Verifier, example: Example, text: str) -> Score:
     except ConfigError:
         raise
     except Exception as error:  # noqa: BLE001 - a reward may raise anything; the rollout then has no value
-        return Score.failed("error", f"{type(error).__name__}: {error}"[:_MAX_DETAIL])
+        return Score.failed("error", f"{type(error).__name__}: {error}"[:_MAX_DETAIL] + _place(error))
     if not isinstance(score, Score):
         return Score.failed("invalid", f"expected a Score, found {score!r}"[:_MAX_DETAIL])
     return score
+
+
+def _place(error: Exception) -> str:
+    """File and line that raised, where a person can mend it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

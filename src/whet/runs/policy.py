@@ -8,19 +8,31 @@ import torch
 from whet import registry
 from whet.errors import ConfigError, RunError
 from whet.interfaces import Policy
+from whet.registry import Plugin
 from whet.runs.files import read_json
 
 MODEL = "model"
 """Directory of the policy inside a checkpoint."""
 
 
-def load_policy(model: Path, device: torch.device) -> Policy:
-    """The policy saved in a directory; its policy.json names the kind."""
+def load_policy(model: Path, device: torch.device, asked: Plugin | None = None) -> Policy:
+    """The policy saved in a directory; its policy.json names the kind. asked: see `settings_at`."""
+    settings = settings_at(model, asked)
+    kind = _kind(model)
+    return cast(Policy, kind.load(model, device) if settings is None else kind.load(model, device, settings))
+
+
+def settings_at(model: Path, asked: Plugin | None) -> Plugin | None:
+    """The settings of a saved policy, run as asked where that does not change what it is; None where it has none."""
+    kind = _kind(model)
+    return cast(Plugin, kind.saved(model).run_as(asked)) if hasattr(kind, "saved") else None
+
+
+def _kind(model: Path) -> Any:
     file = model / "policy.json"
     if not file.is_file():
         raise RunError(f"{model} holds no policy: {file.name} is missing")
-    kind = cast(Any, registry.load("policies", read_json(file)["policy"]))
-    return cast(Policy, kind.load(model, device))
+    return registry.load("policies", read_json(file)["policy"])
 
 
 def has_adapter(policy: Policy) -> bool:

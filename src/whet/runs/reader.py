@@ -76,7 +76,7 @@ def overview(run: RunDirectory) -> dict[str, Any]:
         "state": state(run),
         "why": why,
         "task": _name(settings.get("task")),
-        "algorithm": _name(settings.get("algorithm")),
+        "algorithm": "sft" if settings.get("stage") == "sft" else _name(settings.get("algorithm")),
         "step": last.get("step"),
         "max_steps": summary.get("max_steps", settings.get("max_steps")),
         "reward": last.get("reward/mean"),

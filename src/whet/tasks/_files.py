@@ -108,7 +108,9 @@ def _cells(path: Path) -> Iterator[tuple[Mapping[str, str | None], int]]:
     header = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").partition("\n")[0])
     # Spreadsheets write semicolons where the comma is the decimal mark.
     delimiter = "\t" if ending_of(path) == ".tsv" else max(",;\t", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
+    )
     try:
         names = [name.strip() for name in next(filter(None, reader), [])]
         if "" in names or len(set(names)) < len(names):

@@ -155,7 +155,7 @@ def build_policy(config: Config, data: Data, device: torch.device) -> Policy:
 def _new_policy(config: Config, data: Data, device: torch.device) -> Policy:
     if config.init_from is not None:
         run, which = resolve(config.init_from, config.runs_root)
-        return load_policy(run.checkpoint(which or "latest") / MODEL, device)
+        return load_policy(run.checkpoint(which or "latest") / MODEL, device, config.policy)
     return cast(Policy, cast(Any, config.policy).build(data.texts(), config.seed, device))
 
 

@@ -22,7 +22,7 @@ from whet.rollouts.reference import Reference, trained_tensors
 from whet.runs import checkpoint, environment, reader
 from whet.runs.directory import RunDirectory, State, resolve
 from whet.runs.files import read_tensors, write_tensors
-from whet.runs.policy import MODEL, load_policy, pick_device, set_threads
+from whet.runs.policy import MODEL, load_policy, pick_device, set_threads, settings_at
 from whet.text.prompts import PromptEncoder
 from whet.tracking.metrics import Metrics
 from whet.tracking.open import check_trackers
@@ -85,11 +85,13 @@ def resume(run: RunDirectory, from_step: str = "latest", additional_steps: int |
 
 
 def _with_origin(config: Config) -> Config:
-    """The config with the very checkpoint that it starts from: `latest` would soon be another one."""
+    """The config with the very checkpoint and policy that it starts from: `latest` would soon be another one."""
     if config.init_from is None:
         return config
     run, which = resolve(config.init_from, config.runs_root)
-    return config.model_copy(update={"init_from": str(run.checkpoint(which or "latest"))})
+    path = run.checkpoint(which or "latest")
+    policy = settings_at(path / MODEL, config.policy)
+    return config.model_copy(update={"init_from": str(path), "policy": policy})
 
 
 def _prepare(config: Config) -> torch.device:

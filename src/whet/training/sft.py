@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-
-import torch
+from collections.abc import Sequence
 
 from whet.config import SamplingConfig
 from whet.rollouts.batch import make_batch
-from whet.seeding import key
 from whet.tracking.metrics import Metrics
+from whet.training.dropout import supervised_dropout
 from whet.training.finish import end_of_run, finish_step
 from whet.training.job import Job
 from whet.training.objectives import Imitation
@@ -29,20 +26,11 @@ def imitate(job: Job) -> str:
             state.begin(make_batch(groups, SamplingConfig(), job.device), _lengths(groups))
         assert state.batch is not None
         if state.update == 0:
-            with job.timer("update"), _dropout(job):
+            with job.timer("update"), supervised_dropout(job.policy, job.config.seed, state.step):
                 state.updated(job.learner.update(Imitation(), state.batch, job.rate))
         job.raise_if_stopped()
         finish_step(job)
     return why
-
-
-@contextmanager
-def _dropout(job: Job) -> Iterator[None]:
-    """Dropout where the policy has it; its masks are a function of the seed and the step."""
-    dropout = getattr(job.policy, "dropout", nullcontext)
-    with torch.random.fork_rng(), dropout():
-        torch.manual_seed(key(job.config.seed, "dropout", job.state.step))
-        yield
 
 
 def _lengths(groups: Sequence[RolloutGroup]) -> Metrics:

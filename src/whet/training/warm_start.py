@@ -19,6 +19,7 @@ from whet.rollouts.demonstrations import DemonstrationSource
 from whet.rollouts.reference import trained_tensors
 from whet.runs.files import read_json, read_tensors, write_json, write_tensors
 from whet.tracking.metrics import Metrics
+from whet.training.dropout import supervised_dropout
 from whet.training.objectives import Imitation
 from whet.training.optimizer import Optimizer, learning_rate
 from whet.training.update import Learner
@@ -36,7 +37,7 @@ class WarmStart:
         self, policy: Policy, rollouts: Sequence[Rollout], config: WarmStartConfig, seed: int
     ) -> None:
         """rollouts: the demonstrations."""
-        self._config = config
+        self._config, self._seed = config, seed
         self._source = DemonstrationSource(rollouts, seed, config.batch_size)
         optimizer = Optimizer(policy.module, config.optimizer)
         self._learner = Learner(policy, optimizer, config.microbatch_tokens, World())
@@ -51,7 +52,8 @@ class WarmStart:
                 raise Interrupted
             batch = make_batch(self._source.take(self.step + 1).admitted, SamplingConfig(), self._device)
             rate = learning_rate(self.step + 1, self._config.optimizer, self._config.steps)
-            metrics = self._learner.update(Imitation(), batch, rate)
+            with supervised_dropout(self._learner.policy, self._seed, self.step):
+                metrics = self._learner.update(Imitation(), batch, rate)
             self.step += 1
             self._recent.append(metrics.values().get("loss/nll", math.inf))
             report(self.step, metrics)
