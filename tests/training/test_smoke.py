@@ -11,6 +11,7 @@ import pytest
 
 from whet import cli
 from whet.config import load_config
+from whet.errors import ConfigError
 from whet.runs.directory import list_runs
 from whet.training import launch
 from whet.training import smoke as module
@@ -208,3 +209,8 @@ def test_the_command_tries_all_of_it_in_processes_of_their_own(tiny_config, tmp_
         "checkpoints 0, 1, final,"
     )
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_smoke_run_that_would_save_nothing_is_refused():
+    with pytest.raises(ConfigError, match="a smoke run looks at checkpoints"):
+        smoke_config(["debug"], ["save_every=0"])

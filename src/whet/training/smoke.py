@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from whet.config import Config, dump_config, load_config
-from whet.errors import RunError, WhetError
+from whet.errors import ConfigError, RunError, WhetError
 from whet.runs import checkpoint, child, reader
 from whet.runs.directory import RunDirectory, list_runs
 
@@ -65,8 +65,13 @@ class Trial:
 
 
 def smoke_config(sources: Sequence[str], overrides: Sequence[str] = ()) -> Config:
-    """The job in short: the overlay `smoke` after the files, before single settings, and a warm start of two steps."""
+    """The job in short: the overlay `smoke` after the files, before single settings, and a warm start of two steps.
+
+    Raises `ConfigError` for one that saves nothing: checkpoints are what is looked at.
+    """
     config = load_config([*sources, "smoke"], overrides)
+    if config.save_every == 0:
+        raise ConfigError("save_every is 0, and a smoke run looks at checkpoints: leave it out, it is 1 there")
     changes: dict[str, Any] = {
         "trackers": ("jsonl", *(t for t in config.trackers if t not in ("console", "jsonl")))
     }
