@@ -211,6 +211,6 @@ def test_the_command_tries_all_of_it_in_processes_of_their_own(tiny_config, tmp_
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_smoke_run_that_would_save_nothing_is_refused():
+def test_a_smoke_run_that_would_save_nothing_is_refused(tiny_config):
     with pytest.raises(ConfigError, match="a smoke run looks at checkpoints"):
-        smoke_config(["debug"], ["save_every=0"])
+        smoke_config([tiny_config], ["save_every=0"])
