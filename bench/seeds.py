@@ -18,9 +18,11 @@ def main() -> None:
     parser.add_argument("config")
     parser.add_argument("overrides", nargs="*", help="key.sub=value, handed to whet train")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--runs-root", type=Path, default=Path("runs/seeds"))
     options = parser.parse_args()
-    rows = [one(options.config, seed, options.runs_root, options.overrides) for seed in range(options.seeds)]
+    seeds = range(options.first, options.first + options.seeds)
+    rows = [one(options.config, seed, options.runs_root, options.overrides) for seed in seeds]
     print(json.dumps({"lowest_after": min(r["after"]["pass@1"] for r in rows), "seeds": rows}, indent=2))
 
 
