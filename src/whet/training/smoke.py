@@ -71,7 +71,9 @@ def smoke_config(sources: Sequence[str], overrides: Sequence[str] = ()) -> Confi
     """
     config = load_config([*sources, "smoke"], overrides)
     if config.save_every == 0:
-        raise ConfigError("save_every is 0, and a smoke run looks at checkpoints: leave it out, it is 1 there")
+        raise ConfigError(
+            "save_every is 0, and a smoke run looks at checkpoints: leave it out, it is 1 there"
+        )
     changes: dict[str, Any] = {
         "trackers": ("jsonl", *(t for t in config.trackers if t not in ("console", "jsonl")))
     }
