@@ -490,17 +490,3 @@ def test_an_end_at_once_inside_an_update_saves_nothing_of_it(
     assert reader.state(run) == "stopped"
     launch.resume(run)
     assert tiny.outcome(run) == whole
-
-
-def test_a_run_that_logs_nothing_ends_well(tmp_path: Path) -> None:
-    run = start(tmp_path, {"trackers": [], "max_steps": 1})
-    assert run.summary()["state"] == "finished"
-    assert not run.plots.exists()
-
-
-def test_weights_that_ran_away_end_the_run_although_every_reward_is_the_same(tmp_path: Path) -> None:
-    settings = {"optimizer": {"learning_rate": 1e30}, "save_every": 1}
-    with pytest.raises(TrainingError, match=r"not finite .*Lower optimizer\.learning_rate"):
-        start(tmp_path, settings)
-    (run,) = list_runs(tmp_path)
-    assert run.summary()["state"] == "failed"
