@@ -116,3 +116,10 @@ def test_all_problems_of_a_plugin_come_together() -> None:
         registry.build("algorithms", {"name": "dr_grpo", "beta": -1, "bta": 1})
     assert {error["loc"] for error in caught.value.errors} == {("beta",), ("bta",)}
     assert (caught.value.name, caught.value.model) == ("dr_grpo", DrGRPO)
+
+
+def test_the_bare_name_of_a_persons_own_file_gets_its_spelling(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_reward.py").write_text("def score(text, answer):\n    return 1.0\n")
+    with pytest.raises(ConfigError, match=r"write \./my_reward\.py:NAME"):
+        registry.build("verifiers", "my_reward")

@@ -123,6 +123,8 @@ def _module(kind: str, name: str) -> ModuleType:
         close = difflib.get_close_matches(plain, known, 1)
         foreign = plugin_hint(kind, name)
         hint = f" {foreign}." if foreign else f" Did you mean {close[0]}?" if close else ""
+        if Path(f"{name}.py").is_file():
+            hint = f" For your own file write ./{name}.py:NAME, with the name of what it holds."
         raise ConfigError(f"there is no {name!r} among the {kind}.{hint} There are: {_listed(kind)}")
     return importlib.import_module(f"whet.{kind}.{name}")
 
