@@ -54,7 +54,8 @@ def reached(tokens: Tensor, count: Tensor, ending: Ending) -> Tensor:
     """Which rows their newest token has ended, `[n]` bool; tokens `[n, T]`, of which row i has `count[i]` >= 1."""
     newest = tokens.gather(1, count[:, None] - 1)[:, 0]
     if not ending.needs_text:
-        return torch.isin(newest, torch.tensor(sorted(ending.stop_ids), device=tokens.device))
+        # One comparison an id: torch.isin would bring a new tensor to the device at every step.
+        return torch.stack([newest == stop for stop in ending.stop_ids]).any(0)
     rows = zip(tokens.tolist(), count.tolist(), strict=True)
     return torch.tensor([ending.reached(ids[:n]) for ids, n in rows], dtype=torch.bool, device=tokens.device)
 
