@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whet.cli._options import Json
+from whet.cli._options import Json, split_configs
 from whet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,10 +63,8 @@ def command(
 def _define(arguments: list[str], grid: list[str], seeds: int, name: str | None) -> tuple[Definition, Path]:
     from whet.sweeps.definition import default_name, define, slug
 
-    configs = [a for a in arguments if "=" not in a or Path(a).is_file()]
-    if not configs:
-        raise ConfigError("expected a config: the name of a shipped one, such as arithmetic, or a YAML file")
-    definition = define(configs, grid, [a for a in arguments if a not in configs], seeds)
+    configs, settings = split_configs(arguments)
+    definition = define(configs, grid, settings, seeds)
     root = Path(definition.settings[0].config.runs_root)
     return definition, root / f"sweep_{slug(name or default_name(configs, grid))}"
 

@@ -70,5 +70,6 @@ class ScriptedEngine:
 
 
 def _tell(on_token: OnToken | None, completion: Completion) -> None:
-    for token in completion.token_ids if on_token is not None else ():
-        on_token(completion.request, completion.sample, token)  # type: ignore[misc]
+    if on_token is not None:
+        for token in completion.token_ids:
+            on_token(completion.request, completion.sample, token)

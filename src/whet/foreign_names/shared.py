@@ -8,6 +8,8 @@ FULL_DISTRIBUTION = (
     "not there: training samples the full tempered distribution, because the ratio of a cut one is not that of the "
     "policy; sampling.temperature is the one knob"
 )
+LOGITS = "not needed: logits are made for trained tokens only, and for some of them at a time"
+SAVED = "not needed: a checkpoint is complete, or does not exist"
 ONE_PROCESS = "not there: one process trains, on one device"
 NO_VLLM = "not there: the engine reads the trainer's own tensors, no server or second copy of the weights"
 WEIGHTS_STAY = (

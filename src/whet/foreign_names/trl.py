@@ -5,8 +5,10 @@ from __future__ import annotations
 from whet.foreign_names.shared import (
     ACCUMULATION,
     FULL_DISTRIBUTION,
+    LOGITS,
     NO_VLLM,
     ONE_PROCESS,
+    SAVED,
     STEP,
     WEIGHTS_STAY,
 )
@@ -19,8 +21,6 @@ _ENTROPY = "not there: algorithm.entropy_coef is a constant"
 _SFT_DATA = "not needed: a row is a prompt and a completion, or messages"
 _HUB = "whet export RUN --to-hub (after training, and only when asked)"
 _LOADER = "not needed: examples are in memory, and no worker processes load them"
-_LOGITS = "not there: logits are made for trained tokens only, and batch.microbatch_tokens bounds them"
-_SAVING = "not needed: a checkpoint is complete, or does not exist"
 
 TRL: dict[str, dict[str, str]] = {
     "GRPOTrainer and SFTTrainer, arguments": {
@@ -122,7 +122,7 @@ TRL: dict[str, dict[str, str]] = {
         "gradient_checkpointing activation_checkpointing": "policy.activation_checkpointing",
         "gradient_checkpointing_kwargs activation_checkpointing_kwargs": "policy.activation_checkpointing (on or off)",
         "torch_compile torch_compile_backend torch_compile_mode": "not there: nothing is compiled",
-        "use_liger_kernel liger_kernel_config": _LOGITS,
+        "use_liger_kernel liger_kernel_config": LOGITS,
         "use_cache": "not needed: on in sampling, off in training",
         "torch_empty_cache_steps auto_find_batch_size": ACCUMULATION,
         "logging_steps": "logging_every",
@@ -147,7 +147,7 @@ TRL: dict[str, dict[str, str]] = {
         "save_steps": "save_every",
         "save_total_limit": "keep_checkpoints",
         "save_only_model": "not there: a checkpoint can always be resumed; whet export gives the model alone",
-        "save_on_each_node enable_jit_checkpoint": _SAVING,
+        "save_on_each_node enable_jit_checkpoint": SAVED,
         "push_to_hub hub_token hub_private_repo hub_model_id": _HUB,
         "hub_strategy hub_always_push hub_revision": _HUB,
         "load_best_model_at_end metric_for_best_model greater_is_better": (

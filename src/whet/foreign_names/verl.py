@@ -5,8 +5,10 @@ from __future__ import annotations
 from whet.foreign_names.shared import (
     ACCUMULATION,
     FULL_DISTRIBUTION,
+    LOGITS,
     NO_VLLM,
     ONE_PROCESS,
+    SAVED,
     STEP,
     WEIGHTS_STAY,
 )
@@ -16,8 +18,6 @@ _ONE_TURN = "not there: a completion is one turn"
 _NO_PROFILER = "not there: time/... and perf/... are logged in every step"
 _NO_REWARD_MODEL = "not there: no reward models, rewards are programs"
 _NO_COV = "not there: algorithm.epsilon, epsilon_high and entropy_coef steer the entropy"
-_LOGITS = "not there: logits are made for trained tokens only, and batch.microbatch_tokens bounds them"
-_SAVED = "not needed: a checkpoint is complete, or does not exist"
 
 VERL: dict[str, dict[str, str]] = {
     "data": {
@@ -85,13 +85,13 @@ VERL: dict[str, dict[str, str]] = {
             "optimizer.schedule (cosine and linear fall to nearly 0)"
         ),
         "actor_rollout_ref.actor.optim.*": "optimizer (AdamW; no other one is there)",
-        "actor_rollout_ref.actor.checkpoint.*": _SAVED,
+        "actor_rollout_ref.actor.checkpoint.*": SAVED,
         "actor_rollout_ref.actor.fsdp_config.*": ONE_PROCESS,
         "actor_rollout_ref.actor.ulysses_sequence_parallel_size": ONE_PROCESS,
         "actor_rollout_ref.actor.use_torch_compile": "not there: nothing is compiled",
-        "actor_rollout_ref.actor.use_fused_kernels": _LOGITS,
-        "actor_rollout_ref.actor.entropy_from_logits_with_chunking": _LOGITS,
-        "actor_rollout_ref.actor.entropy_checkpointing": _LOGITS,
+        "actor_rollout_ref.actor.use_fused_kernels": LOGITS,
+        "actor_rollout_ref.actor.entropy_from_logits_with_chunking": LOGITS,
+        "actor_rollout_ref.actor.entropy_checkpointing": LOGITS,
         "actor_rollout_ref.actor.use_remove_padding": "not needed: rows of like length share a micro-batch",
         "actor_rollout_ref.actor.profiler.*": _NO_PROFILER,
     },
@@ -136,8 +136,8 @@ VERL: dict[str, dict[str, str]] = {
         "actor_rollout_ref.model.lora_adapter_path": "policy.lora.adapter",
         "actor_rollout_ref.model.target_modules": "policy.lora.targets",
         "actor_rollout_ref.model.exclude_modules": "policy.lora.targets (name those that get one)",
-        "actor_rollout_ref.model.use_liger": _LOGITS,
-        "actor_rollout_ref.model.use_fused_kernels actor_rollout_ref.model.fused_kernel_options.*": _LOGITS,
+        "actor_rollout_ref.model.use_liger": LOGITS,
+        "actor_rollout_ref.model.use_fused_kernels actor_rollout_ref.model.fused_kernel_options.*": LOGITS,
         "actor_rollout_ref.model.use_remove_padding": "not needed: rows of like length share a micro-batch",
         "actor_rollout_ref.model.override_config*": "not there: the model's own config holds",
         "actor_rollout_ref.model.trust_remote_code": "not there: code of a model's repository is not run",

@@ -152,10 +152,17 @@ def build_policy(config: Config, data: Data, device: torch.device) -> Policy:
     return policy
 
 
+def origin(config: Config) -> Path | None:
+    """The checkpoint that `init_from` names; None where the policy is a new one. Raises `RunError` for a bad name."""
+    if config.init_from is None:
+        return None
+    run, which = resolve(config.init_from, config.runs_root)
+    return run.checkpoint(which or "latest")
+
+
 def _new_policy(config: Config, data: Data, device: torch.device) -> Policy:
-    if config.init_from is not None:
-        run, which = resolve(config.init_from, config.runs_root)
-        return load_policy(run.checkpoint(which or "latest") / MODEL, device, config.policy)
+    if (path := origin(config)) is not None:
+        return load_policy(path / MODEL, device, config.policy)
     return cast(Policy, cast(Any, config.policy).build(data.texts(), config.seed, device))
 
 

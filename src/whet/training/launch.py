@@ -20,14 +20,14 @@ from whet.evals.plots import plot_run
 from whet.rollouts.demonstrations import demonstrations
 from whet.rollouts.reference import Reference, trained_tensors
 from whet.runs import checkpoint, environment, reader
-from whet.runs.directory import RunDirectory, State, resolve
+from whet.runs.directory import RunDirectory, State
 from whet.runs.files import read_tensors, write_tensors
 from whet.runs.policy import MODEL, load_policy, pick_device, set_threads, settings_at
 from whet.text.prompts import PromptEncoder
 from whet.tracking.metrics import Metrics
 from whet.tracking.open import check_trackers
 from whet.training.finish import log, measure
-from whet.training.job import Data, Horizon, Job, build_job, build_policy, open_logs
+from whet.training.job import Data, Horizon, Job, build_job, build_policy, open_logs, origin
 from whet.training.rl import learn
 from whet.training.saving import restore, save
 from whet.training.sft import imitate
@@ -86,10 +86,8 @@ def resume(run: RunDirectory, from_step: str = "latest", additional_steps: int |
 
 def _with_origin(config: Config) -> Config:
     """The config with the very checkpoint and policy that it starts from: `latest` would soon be another one."""
-    if config.init_from is None:
+    if (path := origin(config)) is None:
         return config
-    run, which = resolve(config.init_from, config.runs_root)
-    path = run.checkpoint(which or "latest")
     policy = settings_at(path / MODEL, config.policy)
     return config.model_copy(update={"init_from": str(path), "policy": policy})
 
