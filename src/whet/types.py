@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from whet.errors import ConfigError
+from whet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import torch
@@ -85,6 +85,14 @@ class Request:
     prompt_ids: tuple[int, ...]
     keys: tuple[int, ...]
     """One key per completion (see `seeding.key`): the same key draws the same uniforms on every device."""
+    max_completion_length: int | None = None
+    """Of these completions, where it is less than that of the sampling settings."""
+
+    def __post_init__(self) -> None:
+        if self.max_completion_length is not None and self.max_completion_length < 1:
+            raise DataError(
+                f"max_completion_length of a request is {self.max_completion_length}; expected 1 or more"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

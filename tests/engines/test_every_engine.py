@@ -1,5 +1,6 @@
 """What holds for every engine that samples from a policy."""
 
+import dataclasses
 import math
 
 import pytest
@@ -115,6 +116,19 @@ def test_without_end_of_text_the_length_ends_it(build):
 def test_one_token_is_a_completion(build, policy):
     found = peaked.draw(build(policy), peaked.requests(policy), max_completion_length=1).values()
     assert {len(c.token_ids) for c in found} == {1}
+
+
+def test_a_request_may_have_a_shorter_limit_of_its_own(build):
+    policy = peaked.constant([0.0, 1.0, 0.0])
+    limits = [3, 1, 9, None, 5, 4]
+    asked = [
+        dataclasses.replace(r, max_completion_length=n)
+        for r, n in zip(peaked.requests(policy), limits, strict=True)
+    ]
+    found = peaked.draw(build(policy, max_rows=7), asked, max_completion_length=8)
+    for (request, _), completion in found.items():
+        assert len(completion.token_ids) == min(limits[request] or 8, 8)
+        assert completion.finish_reason == "length"
 
 
 @pytest.mark.parametrize("stop", [("7",), ("5", "*"), ("33", "8"), ("+", "-", "=")])

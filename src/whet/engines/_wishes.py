@@ -27,6 +27,8 @@ class Wish:
     sample: int
     key: int
     prompt_ids: tuple[int, ...]
+    limit: int
+    """Tokens at most."""
 
 
 def wishes_of(requests: Iterable[Request], policy: Policy, params: SamplingParams) -> list[Wish]:
@@ -45,9 +47,15 @@ def wishes_of(requests: Iterable[Request], policy: Policy, params: SamplingParam
                 f"prompt {number} has {length} tokens; with completions of up to {params.max_completion_length} the "
                 f"context of {policy.context_length} leaves {room}: shorten it, or lower max_completion_length"
             )
+        limit = limit_of(request, params)
         for i, key in enumerate(request.keys):
-            wishes.append(Wish(len(wishes), number, i, key, request.prompt_ids))
+            wishes.append(Wish(len(wishes), number, i, key, request.prompt_ids, limit))
     return wishes
+
+
+def limit_of(request: Request, params: SamplingParams) -> int:
+    """The most tokens that a completion of this request may have."""
+    return min(request.max_completion_length or params.max_completion_length, params.max_completion_length)
 
 
 def reached(tokens: Tensor, count: Tensor, ending: Ending) -> Tensor:
@@ -55,7 +63,7 @@ def reached(tokens: Tensor, count: Tensor, ending: Ending) -> Tensor:
     newest = tokens.gather(1, count[:, None] - 1)[:, 0]
     if not ending.needs_text:
         # One comparison an id: torch.isin would bring a new tensor to the device at every step.
-        return torch.stack([newest == stop for stop in ending.stop_ids]).any(0)
+        return torch.stack([newest < 0, *(newest == stop for stop in ending.stop_ids)]).any(0)
     rows = zip(tokens.tolist(), count.tolist(), strict=True)
     return torch.tensor([ending.reached(ids[:n]) for ids, n in rows], dtype=torch.bool, device=tokens.device)
 

@@ -99,6 +99,7 @@ class _Draws:
     ) -> None:
         self._params, self._ending, self._should_stop = params, ending, should_stop
         self._keys = torch.tensor([w.key for w in wishes], device=device)
+        self._limit = torch.tensor([w.limit for w in wishes], device=device)
         self._done = torch.zeros(len(wishes), dtype=torch.bool, device=device)
         self._step = 0
         self._wishes = wishes
@@ -124,7 +125,7 @@ class _Draws:
     def ended(self, _token_ids: Tensor, _scores: Any) -> Tensor:
         """Which rows need no more tokens, `[n]` bool; what is drawn for them later is not counted."""
         self.count += ~self._done
-        self._done |= reached(self.tokens, self.count, self._ending)
+        self._done |= reached(self.tokens, self.count, self._ending) | (self.count == self._limit)
         return self._done
 
 

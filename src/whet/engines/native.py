@@ -53,16 +53,17 @@ class _Rows:
     place: Tensor  # [n] of its wish
     key: Tensor  # [n]
     position: Tensor  # [n] of the newest token, prompt included
+    limit: Tensor  # [n] tokens at most
     count: Tensor  # [n] tokens sampled so far
     tokens: Tensor  # [n, max_completion_length]
     logprobs: Tensor  # [n, max_completion_length]
 
     @classmethod
     def new(cls, wishes: Sequence[Wish], width: int, device: torch.device) -> _Rows:
-        columns = [(w.place, w.key, len(w.prompt_ids) - 1) for w in wishes]
-        place, key, position = torch.tensor(columns, dtype=torch.int64, device=device).reshape(-1, 3).T
+        columns = [(w.place, w.key, len(w.prompt_ids) - 1, w.limit) for w in wishes]
+        place, key, position, limit = torch.tensor(columns, dtype=torch.int64, device=device).reshape(-1, 4).T
         tokens = torch.zeros(len(wishes), width, dtype=torch.int64, device=device)
-        return cls(place, key, position, torch.zeros_like(place), tokens, tokens.float())
+        return cls(place, key, position, limit, torch.zeros_like(place), tokens, tokens.float())
 
     def __len__(self) -> int:
         return len(self.place)
@@ -121,7 +122,7 @@ class NativeEngine:
                 new = self._admit(taken, len(rows), cache, params)
                 _tell(on_token, new, wishes)
                 rows = rows.join(new)
-            finished = reached(rows.tokens, rows.count, ending) | (rows.count == params.max_completion_length)
+            finished = reached(rows.tokens, rows.count, ending) | (rows.count == rows.limit)
             if bool(finished.any()):
                 yield from self._completions(rows.select(finished), wishes, ending)
                 rows = _compact(rows, finished, cache)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pydantic import Field
 
-from whet.engines._wishes import OnToken
+from whet.engines._wishes import OnToken, limit_of
 from whet.errors import DataError, Interrupted
 from whet.interfaces import Policy, Tokenizer
 from whet.registry import Plugin
@@ -51,13 +51,14 @@ class ScriptedEngine:
             for i in range(len(request.keys)):
                 if should_stop():
                     raise Interrupted
-                completion = self._completion(number, i, texts[i % len(texts)], params)
+                limit = limit_of(request, params)
+                completion = self._completion(number, i, texts[i % len(texts)], limit)
                 _tell(on_token, completion)
                 yield completion
 
-    def _completion(self, request: int, sample: int, text: str, params: SamplingParams) -> Completion:
+    def _completion(self, request: int, sample: int, text: str, limit: int) -> Completion:
         ids = (*self._tokenizer.encode(text), self._tokenizer.eos_id)
-        cut = ids[: params.max_completion_length]
+        cut = ids[:limit]
         return Completion(
             request=request,
             sample=sample,
