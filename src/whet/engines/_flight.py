@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from whet.engines._wishes import OnToken, Wish, completion, reached
 from whet.functional.sampling import sample
@@ -42,42 +42,83 @@ class DecoderLike(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class _Rows:
-    """Row i here is row i of the cache."""
+    """What is in the air. Row i here is row i of the cache; its tokens are written where its slot says."""
 
-    key: Tensor  # [n]
-    limit: Tensor  # [n] tokens at most
-    prompt: Tensor  # [n] which prompt of the cache
-    start: Tensor  # [n] tokens of the prompt
-    count: Tensor  # [n] tokens sampled so far
-    tokens: Tensor  # [n, max_completion_length]
-    logprobs: Tensor  # [n, max_completion_length]
-
-    @classmethod
-    def new(cls, wishes: Sequence[Wish], prompts: Sequence[int], width: int, device: torch.device) -> _Rows:
-        columns = [(w.key, w.limit, p, len(w.prompt_ids), 0) for w, p in zip(wishes, prompts, strict=True)]
-        numbers = torch.tensor(columns, dtype=torch.int64).reshape(-1, 5).T.to(device)
-        tokens = torch.zeros(len(wishes), width, dtype=torch.int64, device=device)
-        return cls(*numbers.unbind(), tokens, tokens.float())
+    def __init__(self, width: int, device: torch.device) -> None:
+        """width: tokens of the longest completion."""
+        self.wishes: list[Wish] = []
+        self.numbers = torch.zeros(6, 0, dtype=torch.int64, device=device)
+        self._tokens = torch.zeros(0, width, dtype=torch.int64, device=device)  # [slots, width]
+        self._logprobs = torch.zeros(0, width, device=device)
 
     def __len__(self) -> int:
-        return len(self.key)
+        return len(self.wishes)
+
+    @property
+    def key(self) -> Tensor:
+        return self.numbers[0]
+
+    @property
+    def limit(self) -> Tensor:  # tokens at most
+        return self.numbers[1]
+
+    @property
+    def prompt(self) -> Tensor:  # of the cache
+        return self.numbers[2]
+
+    @property
+    def start(self) -> Tensor:  # tokens of the prompt
+        return self.numbers[3]
+
+    @property
+    def count(self) -> Tensor:  # tokens sampled so far
+        return self.numbers[4]
+
+    @property
+    def slot(self) -> Tensor:
+        return self.numbers[5]
 
     @property
     def newest(self) -> Tensor:
-        return self.tokens.gather(1, self.count[:, None] - 1)  # [n, 1]
+        return self._tokens[self.slot, self.count - 1]  # [n]
 
-    def append(self, tokens: Tensor, logprobs: Tensor) -> None:
-        self.tokens.scatter_(1, self.count[:, None], tokens[:, None])
-        self.logprobs.scatter_(1, self.count[:, None], logprobs[:, None])
-        self.count.add_(1)
+    @property
+    def tokens(self) -> Tensor:
+        return self._tokens[self.slot]  # [n, width]
 
-    def select(self, index: Tensor) -> _Rows:
-        return _Rows(*(getattr(self, f.name)[index] for f in fields(self)))
+    def join(self, wishes: Sequence[Wish], prompts: Sequence[int]) -> slice:
+        """Adds rows without a token; says which they are."""
+        total = len(self) + len(wishes)
+        if len(self._tokens) < total:
+            self._tokens = pad(self._tokens, (0, 0, 0, total - len(self._tokens)))
+            self._logprobs = pad(self._logprobs, (0, 0, 0, total - len(self._logprobs)))
+        taken = set(self.slot.tolist())
+        free = (i for i in range(len(self._tokens)) if i not in taken)
+        columns = [
+            (w.key, w.limit, p, len(w.prompt_ids), 0, i)
+            for w, p, i in zip(wishes, prompts, free, strict=False)
+        ]
+        new = torch.tensor(columns, dtype=torch.int64).T.to(self.numbers.device)
+        self.numbers = torch.cat((self.numbers, new), 1)
+        self.wishes += wishes
+        return slice(total - len(wishes), total)
 
-    def join(self, other: _Rows) -> _Rows:
-        return _Rows(*(torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
+    def append(self, which: slice, tokens: Tensor, logprobs: Tensor) -> None:
+        at = self.slot[which], self.count[which]
+        self._tokens[at], self._logprobs[at] = tokens, logprobs
+        self.count[which] += 1
+
+    def keep(self, index: Tensor) -> None:
+        self.numbers = self.numbers[:, index]
+        self.wishes = [self.wishes[i] for i in index.tolist()]
+
+    def texts(self, index: Tensor) -> Iterator[tuple[Wish, list[int], list[float]]]:
+        """Wish, tokens and log-probabilities of some rows."""
+        slots, counts = self.slot[index], self.count[index].tolist()
+        columns = self._tokens[slots].tolist(), self._logprobs[slots].tolist()
+        for i, n, tokens, logprobs in zip(index.tolist(), counts, *columns, strict=True):
+            yield self.wishes[i], tokens[:n], logprobs[:n]
 
 
 class Flight:
@@ -89,14 +130,13 @@ class Flight:
         self._decoder, self._params, self._ending, self._on_token = decoder, params, ending, on_token
         self._sizes = decoder.sizes
         self._cache = KVCache(self._sizes)
-        self._wishes: list[Wish] = []  # of each row
         self._prompts: list[tuple[int, ...]] = []  # of the cache, in its order
         self._last = torch.empty(0)  # [P, D] states of the prompts' last tokens
-        self._rows = _Rows.new([], [], params.max_completion_length, self._device)
+        self._rows = _Rows(params.max_completion_length, self._device)
         self._layout: Layout | None = None
 
     def __len__(self) -> int:
-        return len(self._wishes)
+        return len(self._rows)
 
     @property
     def _device(self) -> torch.device:
@@ -117,12 +157,8 @@ class Flight:
         for some in _chunks(new):
             self._prefill(some)
         place = {ids: p for p, ids in enumerate(self._prompts)}
-        prompts = [place[w.prompt_ids] for w in wishes]
-        rows = _Rows.new(wishes, prompts, self._params.max_completion_length, self._device)
-        self._append(rows, self._decoder.logits(self._last)[rows.prompt])
-        self._rows = self._rows.join(rows)
-        self._wishes += wishes
-        self._tell(wishes, rows)
+        joined = self._rows.join(wishes, [place[w.prompt_ids] for w in wishes])
+        self._append(joined, self._decoder.logits(self._last)[self._rows.prompt[joined]])
         self._layout = None
 
     def _prefill(self, prompts: Sequence[tuple[int, ...]]) -> None:
@@ -141,53 +177,48 @@ class Flight:
         rows = self._rows
         if self._layout is None:
             lengths = torch.tensor([len(p) for p in self._prompts]).to(self._device)
-            self._layout = Layout.of(rows.prompt, lengths)
+            self._layout = Layout(rows.prompt, lengths)
         positions = rows.start + rows.count - 1
         attend = self._cache.decode(self._layout, rows.count - 1)
-        hidden = self._decoder(rows.newest, positions[:, None], attend)
-        self._append(rows, self._decoder.logits(hidden[:, 0]))
-        self._tell(self._wishes, rows)
+        hidden = self._decoder(rows.newest[:, None], positions[:, None], attend)
+        self._append(slice(len(rows)), self._decoder.logits(hidden[:, 0]))
 
-    def _append(self, rows: _Rows, logits: Tensor) -> None:
-        rows.append(*sample(logits, uniforms(rows.key, rows.count), self._params))
-
-    def _tell(self, wishes: Sequence[Wish], rows: _Rows) -> None:
-        """Says the newest token of every row."""
+    def _append(self, which: slice, logits: Tensor) -> None:
+        """Samples the next token of some rows."""
+        rows = self._rows
+        tokens, logprobs = sample(logits, uniforms(rows.key[which], rows.count[which]), self._params)
+        rows.append(which, tokens, logprobs)
         if self._on_token is not None:
-            for wish, token in zip(wishes, rows.newest[:, 0].tolist(), strict=True):
+            for wish, token in zip(rows.wishes[which], tokens.tolist(), strict=True):
                 self._on_token(wish.request, wish.sample, token)
 
     def landed(self, version: int) -> Iterator[Completion]:
         """The completions that have ended, taken off board."""
         rows = self._rows
-        finished = reached(rows.tokens, rows.count, self._ending) | (rows.count == rows.limit)
+        finished = reached(rows.newest, rows, self._ending) | (rows.count == rows.limit)
         if not bool(finished.any()):
             return
-        done = finished.nonzero()[:, 0]
-        wishes = [self._wishes[i] for i in done.tolist()]
-        columns = [c[done].tolist() for c in (rows.count, rows.tokens, rows.logprobs)]
+        found = list(rows.texts(finished.nonzero()[:, 0]))
         self._compact(finished)
-        for wish, count, tokens, logprobs in zip(wishes, *columns, strict=True):
-            yield completion(wish, tokens[:count], logprobs[:count], self._ending, version)
+        for wish, tokens, logprobs in found:
+            yield completion(wish, tokens, logprobs, self._ending, version)
 
     def _compact(self, finished: Tensor) -> None:
         """Overwrites finished rows by the last live ones, and prompts without rows by the last that have some."""
         kept, source, target = _moves(~finished)
         self._cache.own.move(source, target)
-        self._wishes = [self._wishes[i] for i in kept.tolist()]
-        self._rows = self._rows.select(kept)
+        self._rows.keep(kept)
         self._layout = None
-        used = torch.zeros(len(self._prompts), dtype=torch.bool, device=self._device)
-        used[self._rows.prompt] = True
+        used = torch.bincount(self._rows.prompt, minlength=len(self._prompts)) > 0
         if bool(used.all()):
             return
         kept, source, target = _moves(used)
         self._cache.prompts.move(source, target)
         self._prompts = [self._prompts[i] for i in kept.tolist()]
         self._last = self._last[kept]
-        number = torch.empty_like(used, dtype=torch.int64)
+        number = torch.zeros(len(used), dtype=torch.int64, device=self._device)
         number[kept] = torch.arange(len(kept), device=self._device)
-        self._rows = replace(self._rows, prompt=number[self._rows.prompt])
+        self._rows.prompt.copy_(number[self._rows.prompt])
 
 
 def _moves(alive: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -54,14 +55,22 @@ def limit_of(request: Request, params: SamplingParams) -> int:
     return min(request.max_completion_length or params.max_completion_length, params.max_completion_length)
 
 
-def reached(tokens: Tensor, count: Tensor, ending: Ending) -> Tensor:
-    """Which rows their newest token has ended, `[n]` bool; tokens `[n, T]`, of which row i has `count[i]` >= 1."""
-    newest = tokens.gather(1, count[:, None] - 1)[:, 0]
+class Written(Protocol):
+    """Rows of tokens, `[n, T]`, of which row i has `count[i]` >= 1 so far."""
+
+    @property
+    def tokens(self) -> Tensor: ...
+    @property
+    def count(self) -> Tensor: ...
+
+
+def reached(newest: Tensor, rows: Written, ending: Ending) -> Tensor:
+    """Which rows their newest token `[n]` has ended, `[n]` bool."""
     if not ending.needs_text:
         # One comparison an id: torch.isin would bring a new tensor to the device at every step.
         return torch.stack([newest < 0, *(newest == stop for stop in ending.stop_ids)]).any(0)
-    rows = zip(tokens.tolist(), count.tolist(), strict=True)
-    return torch.tensor([ending.reached(ids[:n]) for ids, n in rows], dtype=torch.bool, device=tokens.device)
+    texts = zip(rows.tokens.tolist(), rows.count.tolist(), strict=True)
+    return torch.tensor([ending.reached(ids[:n]) for ids, n in texts], dtype=torch.bool, device=newest.device)
 
 
 def completion(

@@ -114,7 +114,7 @@ class _Draws:
             raise Interrupted
         uniform = uniforms(self._keys, torch.full_like(self._keys, self._step))
         tokens, self.logprobs[:, self._step] = sample(logits, uniform, self._params)
-        self.tokens[:, self._step] = tokens
+        self.tokens[:, self._step] = self._newest = tokens
         self._step += 1
         if self.on_token is not None:
             for wish, token, done in zip(self._wishes, tokens.tolist(), self._done.tolist(), strict=True):
@@ -125,7 +125,7 @@ class _Draws:
     def ended(self, _token_ids: Tensor, _scores: Any) -> Tensor:
         """Which rows need no more tokens, `[n]` bool; what is drawn for them later is not counted."""
         self.count += ~self._done
-        self._done |= reached(self.tokens, self.count, self._ending) | (self.count == self._limit)
+        self._done |= reached(self._newest, self, self._ending) | (self.count == self._limit)
         return self._done
 
 

@@ -55,7 +55,6 @@ class NativeEngine:
                 f"this {type(module).__name__}"
             )
         self._policy = policy
-        self._decoder = module if isinstance(module, GPT) else Decoder(module)
         self._max_rows = max_rows
 
     @torch.inference_mode()
@@ -73,7 +72,9 @@ class NativeEngine:
         """
         wishes = wishes_of(requests, self._policy, params)
         queue = deque(islice(wishes, self._max_rows))
-        flight = Flight(self._decoder, params, Ending(self._policy.tokenizer, params.stop), on_token)
+        module = self._policy.module
+        decoder = module if isinstance(module, GPT) else Decoder(module)
+        flight = Flight(decoder, params, Ending(self._policy.tokenizer, params.stop), on_token)
         while queue or len(flight):
             if should_stop():
                 raise Interrupted
