@@ -40,6 +40,9 @@ class SamplingConfig(Settings):
     temperature: float = Field(default=1.0, gt=0.0)
     stop: tuple[str, ...] = ()
     """A completion ends once its text holds one of these."""
+    timeout_s: float | None = Field(default=None, gt=0.0)
+    """Seconds from its first token after which a completion ends where it is, truncated. What a clock decides is not
+    repeated bit for bit."""
 
     @field_validator("stop")
     @classmethod
@@ -53,7 +56,10 @@ class SamplingConfig(Settings):
     def params(self) -> SamplingParams:
         """For the engine."""
         return SamplingParams(
-            max_completion_length=self.max_completion_length, temperature=self.temperature, stop=self.stop
+            max_completion_length=self.max_completion_length,
+            temperature=self.temperature,
+            stop=self.stop,
+            timeout_s=self.timeout_s,
         )
 
 

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
-from whet.engines._wishes import OnToken, Wish, completion, reached
+from whet.engines._graphs import Graphs, rounded
+from whet.engines._rows import Rows, Standing
+from whet.engines._wishes import OnToken, Wish, completion
 from whet.functional.sampling import sample
 from whet.models.attention import Attend
-from whet.models.kv_cache import CacheSizes, KVCache, Layout
+from whet.models.kv_cache import CacheSizes, KVCache, Layout, Shape, Store
 from whet.seeding import uniforms
 from whet.text.stopping import Ending
 from whet.types import Completion, SamplingParams
 
 PREFILL_TOKENS = 8192
 """Padded tokens of prompts that are computed at once, so that what they take does not grow with their number."""
+_STRIDE = 8
+"""Steps between two looks at what a graph has sampled: a row is on average four tokens late in leaving."""
+_AHEAD = 32
+"""Tokens of a completion for which a layout is made in advance."""
 
 
 class DecoderLike(Protocol):
@@ -42,123 +48,68 @@ class DecoderLike(Protocol):
         ...
 
 
-class _Rows:
-    """What is in the air. Row i here is row i of the cache; its tokens are written where its slot says."""
+class Deck:
+    """The tensors of a generation: made for one call, or kept from call to call where graphs read them."""
 
-    def __init__(self, width: int, device: torch.device) -> None:
-        """width: tokens of the longest completion."""
-        self.wishes: list[Wish] = []
-        self.numbers = torch.zeros(6, 0, dtype=torch.int64, device=device)
-        self._tokens = torch.zeros(0, width, dtype=torch.int64, device=device)  # [slots, width]
-        self._logprobs = torch.zeros(0, width, device=device)
+    def __init__(self, decoder: DecoderLike, params: SamplingParams, graphs: Graphs | None = None) -> None:
+        """graphs: replay steps instead of launching them, and look at their tokens every few steps only."""
+        self.graphs = graphs
+        self.stride = 1 if graphs is None else _STRIDE
+        self.width = params.max_completion_length + self.stride - 1
+        self.cache = KVCache(decoder.sizes)
+        self.rows = Rows(self.width, decoder.sizes.device)
 
-    def __len__(self) -> int:
-        return len(self.wishes)
-
-    @property
-    def key(self) -> Tensor:
-        return self.numbers[0]
-
-    @property
-    def limit(self) -> Tensor:  # tokens at most
-        return self.numbers[1]
-
-    @property
-    def prompt(self) -> Tensor:  # of the cache
-        return self.numbers[2]
-
-    @property
-    def start(self) -> Tensor:  # tokens of the prompt
-        return self.numbers[3]
-
-    @property
-    def count(self) -> Tensor:  # tokens sampled so far
-        return self.numbers[4]
-
-    @property
-    def slot(self) -> Tensor:
-        return self.numbers[5]
-
-    @property
-    def newest(self) -> Tensor:
-        return self._tokens[self.slot, self.count - 1]  # [n]
-
-    @property
-    def tokens(self) -> Tensor:
-        return self._tokens[self.slot]  # [n, width]
-
-    def join(self, wishes: Sequence[Wish], prompts: Sequence[int]) -> slice:
-        """Adds rows without a token; says which they are."""
-        total = len(self) + len(wishes)
-        if len(self._tokens) < total:
-            self._tokens = pad(self._tokens, (0, 0, 0, total - len(self._tokens)))
-            self._logprobs = pad(self._logprobs, (0, 0, 0, total - len(self._logprobs)))
-        taken = set(self.slot.tolist())
-        free = (i for i in range(len(self._tokens)) if i not in taken)
-        columns = [
-            (w.key, w.limit, p, len(w.prompt_ids), 0, i)
-            for w, p, i in zip(wishes, prompts, free, strict=False)
+    def reserve(self, prompts: int, prompt_length: int, rows: int) -> None:
+        """Room for that many prompts and rows."""
+        shape = Shape(rows, prompts, 1, prompt_length, self.width)
+        if self.graphs is not None:
+            shape = rounded(shape)
+        changed = [
+            self.cache.reserve(shape.prompts, shape.prompt_length, shape.rows, shape.own_length),
+            self.rows.reserve(shape.rows),
         ]
-        new = torch.tensor(columns, dtype=torch.int64).T.to(self.numbers.device)
-        self.numbers = torch.cat((self.numbers, new), 1)
-        self.wishes += wishes
-        return slice(total - len(wishes), total)
-
-    def append(self, which: slice, tokens: Tensor, logprobs: Tensor) -> None:
-        at = self.slot[which], self.count[which]
-        self._tokens[at], self._logprobs[at] = tokens, logprobs
-        self.count[which] += 1
-
-    def keep(self, index: Tensor) -> None:
-        self.numbers = self.numbers[:, index]
-        self.wishes = [self.wishes[i] for i in index.tolist()]
-
-    def texts(self, index: Tensor) -> Iterator[tuple[Wish, list[int], list[float]]]:
-        """Wish, tokens and log-probabilities of some rows."""
-        slots, counts = self.slot[index], self.count[index].tolist()
-        columns = self._tokens[slots].tolist(), self._logprobs[slots].tolist()
-        for i, n, tokens, logprobs in zip(index.tolist(), counts, *columns, strict=True):
-            yield self.wishes[i], tokens[:n], logprobs[:n]
+        if self.graphs is not None and any(changed):
+            self.graphs.clear()
 
 
 class Flight:
     """What one call of `generate` has in the air."""
 
     def __init__(
-        self, decoder: DecoderLike, params: SamplingParams, ending: Ending, on_token: OnToken | None
+        self,
+        decoder: DecoderLike,
+        deck: Deck,
+        params: SamplingParams,
+        ending: Ending,
+        on_token: OnToken | None,
     ) -> None:
-        self._decoder, self._params, self._ending, self._on_token = decoder, params, ending, on_token
-        self._sizes = decoder.sizes
-        self._cache = KVCache(self._sizes)
+        self._decoder, self._deck, self._params = decoder, deck, params
+        self._ending, self._on_token = ending, on_token
+        self._cache, self._rows = deck.cache, deck.rows
+        self._device = decoder.sizes.device
+        self._rows.clear()
+        self._longest = 0  # tokens of the row that has most of them
         self._prompts: list[tuple[int, ...]] = []  # of the cache, in its order
         self._last = torch.empty(0)  # [P, D] states of the prompts' last tokens
-        self._rows = _Rows(params.max_completion_length, self._device)
         self._layout: Layout | None = None
 
     def __len__(self) -> int:
         return len(self._rows)
-
-    @property
-    def _device(self) -> torch.device:
-        return self._sizes.device
 
     def admit(self, wishes: Sequence[Wish]) -> None:
         """Takes completions on board: each prompt that is not here yet is computed once, first tokens are sampled."""
         here = set(self._prompts)
         new = sorted({w.prompt_ids: None for w in wishes if w.prompt_ids not in here}, key=len, reverse=True)
         longest = max(len(w.prompt_ids) for w in wishes)
-        self._decoder.reserve(longest + self._params.max_completion_length)
-        self._cache.reserve(
-            len(self._prompts) + len(new),
-            longest,
-            len(self) + len(wishes),
-            self._params.max_completion_length,
-        )
+        self._decoder.reserve(longest + self._deck.width)
+        self._deck.reserve(len(self._prompts) + len(new), longest, len(self) + len(wishes))
         for some in _chunks(new):
             self._prefill(some)
         place = {ids: p for p, ids in enumerate(self._prompts)}
-        joined = self._rows.join(wishes, [place[w.prompt_ids] for w in wishes])
-        self._append(joined, self._decoder.logits(self._last)[self._rows.prompt[joined]])
+        prompts = [place[w.prompt_ids] for w in wishes]
+        joined = self._rows.join(wishes, prompts)
+        self._append(joined, self._decoder.logits(self._last)[torch.tensor(prompts).to(self._device)])
+        self._longest = max(self._longest, 1)
         self._layout = None
 
     def _prefill(self, prompts: Sequence[tuple[int, ...]]) -> None:
@@ -173,62 +124,85 @@ class Flight:
         self._prompts += prompts
 
     def step(self) -> None:
-        """Feeds the newest token of every row and samples the next one."""
-        rows = self._rows
-        if self._layout is None:
-            lengths = torch.tensor([len(p) for p in self._prompts]).to(self._device)
-            self._layout = Layout(rows.prompt, lengths)
-        positions = rows.start + rows.count - 1
-        attend = self._cache.decode(self._layout, rows.count - 1)
-        hidden = self._decoder(rows.newest[:, None], positions[:, None], attend)
-        self._append(slice(len(rows)), self._decoder.logits(hidden[:, 0]))
+        """Moves every row on by one token, or by a few where a graph is replayed."""
+        graphs, stride = self._deck.graphs, self._deck.stride
+        if self._layout is None or self._layout.shape.own_length < self._longest + stride:
+            self._layout = self._new_layout()
+        self._rows.idle(self._layout.shape.rows)
+        for _ in range(stride):
+            if graphs is None:
+                self._decode(self._layout)
+            else:
+                graphs.run(self._decode, self._layout)
+        self._longest += stride
 
-    def _append(self, which: slice, logits: Tensor) -> None:
+    def _new_layout(self) -> Layout:
+        lengths = [len(p) for p in self._prompts]
+        samples = max(Counter(self._rows.prompts).values())
+        own_length = min(self._longest + self._deck.stride + _AHEAD, self._deck.width)
+        shape = Shape(len(self), len(lengths), samples, max(lengths), own_length)
+        shape = shape if self._deck.graphs is None else rounded(shape)
+        return Layout(self._rows.prompts, lengths, shape, self._cache.own)
+
+    def _decode(self, layout: Layout) -> None:
+        """Feeds the newest token of every row and samples the next one. The host is not asked, and asks nothing."""
+        rows = self._rows.first(layout.shape.rows)
+        newest, positions = (
+            self._rows.tokens[rows.slot, rows.count - 1],
+            rows.start + torch.minimum(rows.count, rows.limit) - 1,
+        )
+        attend = self._cache.decode(layout, rows.count - 1)
+        hidden = self._decoder(newest[:, None], positions[:, None], attend)
+        self._append(rows, self._decoder.logits(hidden[:, 0]))
+
+    def _append(self, rows: Standing, logits: Tensor) -> None:
         """Samples the next token of some rows."""
-        rows = self._rows
-        tokens, logprobs = sample(logits, uniforms(rows.key[which], rows.count[which]), self._params)
-        rows.append(which, tokens, logprobs)
-        if self._on_token is not None:
-            for wish, token in zip(rows.wishes[which], tokens.tolist(), strict=True):
-                self._on_token(wish.request, wish.sample, token)
+        tokens, logprobs = sample(logits, uniforms(rows.key, rows.count), self._params)
+        self._rows.tokens[rows.slot, rows.count] = tokens
+        self._rows.logprobs[rows.slot, rows.count] = logprobs
+        rows.count.add_(1)
 
     def landed(self, version: int) -> Iterator[Completion]:
         """The completions that have ended, taken off board."""
-        rows = self._rows
-        finished = reached(rows.newest, rows, self._ending) | (rows.count == rows.limit)
-        if not bool(finished.any()):
+        ends = self._rows.ends(self._deck.stride, self._ending)
+        if self._params.timeout_s is not None:
+            ends = sorted({**dict(self._rows.late(self._params.timeout_s)), **dict(ends)}.items())
+        if self._on_token is not None:
+            for wish, token in self._rows.newest(self._deck.stride, ends):
+                self._on_token(wish.request, wish.sample, token)
+        if not ends:
             return
-        found = list(rows.texts(finished.nonzero()[:, 0]))
-        self._compact(finished)
+        found = list(self._rows.texts(ends))
+        self._compact([row for row, _ in ends])
         for wish, tokens, logprobs in found:
             yield completion(wish, tokens, logprobs, self._ending, version)
 
-    def _compact(self, finished: Tensor) -> None:
+    def _compact(self, gone: Sequence[int]) -> None:
         """Overwrites finished rows by the last live ones, and prompts without rows by the last that have some."""
-        kept, source, target = _moves(~finished)
-        self._cache.own.move(source, target)
+        kept = self._closed(self._cache.own, len(self), gone)
         self._rows.keep(kept)
+        self._longest = self._rows.longest
         self._layout = None
-        used = torch.bincount(self._rows.prompt, minlength=len(self._prompts)) > 0
-        if bool(used.all()):
-            return
-        kept, source, target = _moves(used)
-        self._cache.prompts.move(source, target)
-        self._prompts = [self._prompts[i] for i in kept.tolist()]
-        self._last = self._last[kept]
-        number = torch.zeros(len(used), dtype=torch.int64, device=self._device)
-        number[kept] = torch.arange(len(kept), device=self._device)
-        self._rows.prompt.copy_(number[self._rows.prompt])
+        idle = sorted(set(range(len(self._prompts))).difference(self._rows.prompts))
+        if idle:
+            kept = self._closed(self._cache.prompts, len(self._prompts), idle)
+            self._prompts = [self._prompts[i] for i in kept]
+            self._last = self._last[kept]
+            number = {old: new for new, old in enumerate(kept)}
+            self._rows.prompts = [number[p] for p in self._rows.prompts]
 
-
-def _moves(alive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """How to close the holes: who stands at each place afterwards, and the moves, `source` over `target`."""
-    n = int(alive.sum())
-    kept = torch.arange(n, device=alive.device)
-    target = (~alive[:n]).nonzero()[:, 0]
-    source = n + alive[n:].nonzero()[:, 0]
-    kept[target] = source
-    return kept, source, target
+    def _closed(self, store: Store, count: int, holes: Sequence[int]) -> list[int]:
+        """Closes the holes of a store by its last rows; who stands at each place afterwards."""
+        left = count - len(holes)
+        alive = set(range(left, count)).difference(holes)
+        moves = list(zip(sorted(alive), [h for h in holes if h < left], strict=True))
+        kept = list(range(left))
+        for source, target in moves:
+            kept[target] = source
+        if moves:
+            source, target = torch.tensor(moves).T.to(self._device)
+            store.move(source, target)
+        return kept
 
 
 def _chunks(prompts: Sequence[tuple[int, ...]]) -> Iterator[Sequence[tuple[int, ...]]]:

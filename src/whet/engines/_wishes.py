@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
-
-import torch
-from torch import Tensor
 
 from whet.errors import DataError
 from whet.interfaces import Policy
 from whet.text.stopping import Ending
-from whet.types import Completion, Request, SamplingParams
+from whet.types import Completion, FinishReason, Request, SamplingParams
 
 OnToken = Callable[[int, int, int], None]
 """Sees request, sample and token id of every token."""
@@ -55,34 +51,17 @@ def limit_of(request: Request, params: SamplingParams) -> int:
     return min(request.max_completion_length or params.max_completion_length, params.max_completion_length)
 
 
-class Written(Protocol):
-    """Rows of tokens, `[n, T]`, of which row i has `count[i]` >= 1 so far."""
-
-    @property
-    def tokens(self) -> Tensor: ...
-    @property
-    def count(self) -> Tensor: ...
-
-
-def reached(newest: Tensor, rows: Written, ending: Ending) -> Tensor:
-    """Which rows their newest token `[n]` has ended, `[n]` bool."""
-    if not ending.needs_text:
-        # One comparison an id: torch.isin would bring a new tensor to the device at every step.
-        return torch.stack([newest < 0, *(newest == stop for stop in ending.stop_ids)]).any(0)
-    texts = zip(rows.tokens.tolist(), rows.count.tolist(), strict=True)
-    return torch.tensor([ending.reached(ids[:n]) for ids, n in texts], dtype=torch.bool, device=newest.device)
-
-
 def completion(
     wish: Wish, token_ids: Sequence[int], logprobs: Sequence[float], ending: Ending, version: int
 ) -> Completion:
     """The completion that fulfils a wish; `version` is that of the policy."""
+    cut: FinishReason = "length" if len(token_ids) == wish.limit else "timeout"
     return Completion(
         request=wish.request,
         sample=wish.sample,
         token_ids=tuple(token_ids),
         logprobs=tuple(logprobs),
-        finish_reason="stop" if ending.reached(token_ids) else "length",
+        finish_reason="stop" if ending.reached(token_ids) else cut,
         policy_version=version,
         text=ending.text(token_ids),
     )

@@ -14,7 +14,8 @@ from itertools import islice
 import torch
 from pydantic import Field
 
-from whet.engines._flight import Flight
+from whet.engines._flight import Deck, Flight
+from whet.engines._graphs import Graphs, recorder
 from whet.engines._wishes import OnToken, wishes_of
 from whet.engines.huggingface import HuggingFace, HuggingFaceEngine
 from whet.errors import DataError, Interrupted
@@ -56,6 +57,7 @@ class NativeEngine:
             )
         self._policy = policy
         self._max_rows = max_rows
+        self._kept: tuple[object, Deck] | None = None
 
     @torch.inference_mode()
     def generate(
@@ -72,9 +74,9 @@ class NativeEngine:
         """
         wishes = wishes_of(requests, self._policy, params)
         queue = deque(islice(wishes, self._max_rows))
-        module = self._policy.module
-        decoder = module if isinstance(module, GPT) else Decoder(module)
-        flight = Flight(decoder, params, Ending(self._policy.tokenizer, params.stop), on_token)
+        decoder = self._decoder()
+        ending = Ending(self._policy.tokenizer, params.stop)
+        flight = Flight(decoder, self._deck(decoder, params), params, ending, on_token)
         while queue or len(flight):
             if should_stop():
                 raise Interrupted
@@ -85,3 +87,16 @@ class NativeEngine:
             yield from flight.landed(self._policy.version)
             if len(flight):
                 flight.step()
+
+    def _decoder(self) -> GPT | Decoder:
+        module = self._policy.module
+        return module if isinstance(module, GPT) else Decoder(module)
+
+    def _deck(self, decoder: GPT | Decoder, params: SamplingParams) -> Deck:
+        """New tensors, which are free again when the call ends; on a GPU those of the last call, which graphs read."""
+        if decoder.sizes.device.type != "cuda":
+            return Deck(decoder, params)
+        weights = tuple(p.data_ptr() for p in self._policy.module.parameters())
+        if self._kept is None or self._kept[0] != (params, weights):
+            self._kept = (params, weights), Deck(decoder, params, Graphs(recorder()))
+        return self._kept[1]

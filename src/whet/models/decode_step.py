@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from whet.models.attention import Attend
 from whet.models.compiled import load
 
 if TYPE_CHECKING:
-    from whet.models.kv_cache import Layout, Store
+    from whet.models.kv_cache import Store
 
 _SOURCE = "decode_step.c"
 _TILE = 16
@@ -30,7 +31,7 @@ def is_possible(dtype: torch.dtype, device: torch.device, *sizes: int) -> bool:
     return fits and load(_SOURCE) is not None
 
 
-def attention(own: Store, prompts: Store, layout: Layout, index: Tensor) -> Attend:
+def attention(own: Store, prompts: Store, layout: Mapping[str, Tensor], index: Tensor) -> Attend:
     """Attention of one new token per row, as `KVCache.decode` has it."""
     library = _library()
     kv_heads, size = own.values.shape[2], own.values.shape[4]
@@ -43,7 +44,7 @@ def attention(own: Store, prompts: Store, layout: Layout, index: Tensor) -> Atte
         tensors = (
             *(q, k.contiguous(), v.contiguous(), out, own.keys[layer], own.values[layer]),
             *(prompts.keys[layer], prompts.values[layer]),
-            *(layout.order, layout.prompt, index, layout.lengths),
+            *(layout["order"], layout["prompt"], index, layout["lengths"]),
         )
         numbers = (kv_heads, grouped, size, own.length, prompts.length)
         step = (ctypes.c_int64 * 17)(*(t.data_ptr() for t in tensors), *numbers)

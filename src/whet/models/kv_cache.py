@@ -7,9 +7,9 @@ cache, and prompts in use come before those that are not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -77,48 +77,59 @@ class Store:
         return keys, self.values[layer, :rows, :, :length].flatten(0, 1)
 
 
+class Shape(NamedTuple):
+    """The sizes of a step; at least those of what is in it."""
+
+    rows: int
+    prompts: int
+    samples: int
+    """Of one prompt."""
+    prompt_length: int
+    own_length: int
+    """Tokens of a completion, the newest one included."""
+
+
 class Layout:
     """Which row is a sample of which prompt. Made anew when rows come or go."""
 
-    def __init__(self, prompt: Tensor, lengths: Tensor) -> None:
-        """prompt: `[n]`, of each row. lengths: `[P]`, tokens of each prompt; every prompt has a row."""
-        self.prompt, self.lengths = prompt, lengths
-        self.order = prompt.argsort(stable=True)  # [n] rows, those of a prompt after each other
+    def __init__(self, prompts: Sequence[int], lengths: Sequence[int], shape: Shape, store: Store) -> None:
+        """prompts: of each row. lengths: tokens of each prompt; every prompt has a row. store: that it is for."""
+        self.shape = shape
+        prompt = torch.tensor(prompts)
+        order = prompt.argsort(stable=True)  # [n] rows, those of a prompt after each other
+        self.tensors = {"order": order, "prompt": prompt, "lengths": torch.tensor(lengths)}
+        if not store.is_compiled:
+            device = store.keys.device
+            self.tensors = {n: t.to(device) for n, t in _grid(prompt, order, lengths, shape).items()}
 
-    @cached_property
-    def grid(self) -> Grid:
-        """The same as places in a grid."""
-        return Grid(self)
+    def copy_(self, other: Layout) -> None:
+        """Takes over what another of the same shape says, in place."""
+        for name, tensor in self.tensors.items():
+            tensor.copy_(other.tensors[name])
 
-
-class Grid:
-    """Rows as places `[P, G]`: G is the number of samples of the prompt that has most of them."""
-
-    def __init__(self, layout: Layout) -> None:
-        prompt, lengths, order = layout.prompt, layout.lengths, layout.order
-        count, device = torch.bincount(prompt, minlength=len(lengths)), prompt.device
-        self.prompts, self.width, self.longest = len(lengths), int(count.max()), int(lengths.max())
-        rank = torch.arange(len(order), device=device) - (count.cumsum(0) - count)[prompt[order]]
-        self._place = torch.empty_like(order)  # [n] of each row
-        self._place[order] = prompt[order] * self.width + rank
-        self._row = torch.zeros(
-            self.prompts * self.width, dtype=torch.int64, device=device
-        )  # [P * G] at each place
-        self._row[self._place] = torch.arange(len(order), device=device)
-        beyond = torch.arange(self.longest, device=device) >= lengths[:, None]
-        self.hidden = _minus_infinity(beyond) if bool(beyond.any()) else None  # [P, 1, 1, longest]
-
-    def from_rows(self, q: Tensor) -> Tensor:
+    def to_grid(self, q: Tensor) -> Tensor:
         """Queries `[n, K, g, D/H]` -> `[P * K, G * g, D/H]`: those of a prompt's samples below each other."""
-        wide: Tensor = q[self._row].unflatten(0, (self.prompts, self.width))
+        wide: Tensor = q[self.tensors["row"]].unflatten(0, (self.shape.prompts, self.shape.samples))
         return wide.transpose(1, 2).flatten(2, 3).flatten(0, 1)
 
     def to_rows(self, x: Tensor, kv_heads: int) -> Tensor:
         """`[P * K, G * g, C]` -> `[n * K, g, C]`."""
-        wide: Tensor = (
-            x.unflatten(0, (-1, kv_heads)).unflatten(2, (self.width, -1)).transpose(1, 2).flatten(0, 1)
-        )
-        return wide[self._place].flatten(0, 1)
+        wide: Tensor = x.unflatten(0, (-1, kv_heads)).unflatten(2, (self.shape.samples, -1))
+        return wide.transpose(1, 2).flatten(0, 1)[self.tensors["place"]].flatten(0, 1)
+
+
+def _grid(prompt: Tensor, order: Tensor, lengths: Sequence[int], shape: Shape) -> dict[str, Tensor]:
+    """Rows as places `[P, G]`: the row at each place, the place of each row, and what is beyond a prompt's end."""
+    count = torch.bincount(prompt, minlength=shape.prompts)
+    rank = torch.arange(len(order)) - (count.cumsum(0) - count)[prompt[order]]
+    place = torch.zeros(shape.rows, dtype=torch.int64)
+    place[order] = prompt[order] * shape.samples + rank
+    row = torch.zeros(shape.prompts * shape.samples, dtype=torch.int64)
+    row[place[: len(order)]] = torch.arange(len(order))
+    ends = torch.ones(shape.prompts, dtype=torch.int64)
+    ends[: len(lengths)] = torch.tensor(lengths)
+    beyond = torch.arange(shape.prompt_length) >= ends[:, None]
+    return {"row": row, "place": place, "beyond": _minus_infinity(beyond)}
 
 
 class KVCache:
@@ -129,10 +140,12 @@ class KVCache:
         self.prompts = Store(sizes, 0, 0)
         self.own = Store(sizes, 0, 0)
 
-    def reserve(self, prompts: int, prompt_length: int, rows: int, length: int) -> None:
-        """Room for that many prompts and rows, and for tokens of each."""
+    def reserve(self, prompts: int, prompt_length: int, rows: int, length: int) -> bool:
+        """Room for that many prompts and rows, and for tokens of each; whether anything had to be made anew."""
+        before = self.prompts, self.own
         self.prompts = self.prompts.grown(prompts, prompt_length)
         self.own = self.own.grown(rows, length)
+        return before != (self.prompts, self.own)
 
     def prefill(self, first: int) -> Attend:
         """Causal attention over prompts `[P, T]` that keeps them as the cache's prompts `first` and after."""
@@ -144,37 +157,37 @@ class KVCache:
         return attend
 
     def decode(self, layout: Layout, index: Tensor) -> Attend:
-        """Attention of one new token per row, which is the `index[i]`-th (from 0) of its completion."""
+        """Attention of one new token per row, which is the `index[i]`-th (from 0) of its completion.
+
+        Nothing in it depends on what a tensor holds, so that a graph of it can be replayed.
+        """
         if self.own.is_compiled:
-            return decode_step.attention(self.own, self.prompts, layout, index)
-        n, longest, grid = len(index), int(index.max()) + 1, layout.grid
-        rows = torch.arange(n, device=index.device)
-        unseen = torch.arange(longest, device=index.device) > index[:, None]
-        hidden = _minus_infinity(unseen) if bool(unseen.any()) else None
+            return decode_step.attention(self.own, self.prompts, layout.tensors, index)
+        shape, kv_heads = layout.shape, self._sizes.kv_heads
+        rows = torch.arange(shape.rows, device=index.device)
+        unseen = _minus_infinity(torch.arange(shape.own_length, device=index.device) > index[:, None])
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             self.own.keys[layer, rows, :, :, index] = k[:, 0]
             self.own.values[layer, rows, :, index] = v[:, 0]
-            queries = q[:, 0].unflatten(1, (self._sizes.kv_heads, -1)) * q.shape[-1] ** -0.5  # [n, K, g, D/H]
-            mine = _attended(queries.flatten(0, 1), *self.own.part(layer, n, longest), hidden)
-            shared = self.prompts.part(layer, grid.prompts, grid.longest)
-            theirs = _attended(grid.from_rows(queries), *shared, grid.hidden)
-            out = _joined(mine, (grid.to_rows(x, self._sizes.kv_heads) for x in theirs))
-            return out.reshape(n, 1, -1, q.shape[-1])
+            queries = q[:, 0].unflatten(1, (kv_heads, -1)) * q.shape[-1] ** -0.5  # [n, K, g, D/H]
+            own = self.own.part(layer, shape.rows, shape.own_length)
+            shared = self.prompts.part(layer, shape.prompts, shape.prompt_length)
+            mine = _attended(queries.flatten(0, 1), *own, unseen)
+            theirs = _attended(layout.to_grid(queries), *shared, layout.tensors["beyond"])
+            out = _joined(mine, (layout.to_rows(x, kv_heads) for x in theirs))
+            return out.reshape(shape.rows, 1, -1, q.shape[-1])
 
         return attend
 
 
-def _attended(
-    q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
+def _attended(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Values `[m, g, D/H]` weighted by exp(score - largest), the largest score and the sum of weights, `[m, g, 1]`.
 
     q: `[m, g, D/H]`, keys `[m, D/H, T]`, values `[m, T, D/H]`; hidden `[rows, 1, 1, T]` is added to the scores.
     """
     scores = _scores(q, keys)
-    if hidden is not None:
-        scores.unflatten(0, (len(hidden), -1)).add_(hidden)
+    scores.unflatten(0, (len(hidden), -1)).add_(hidden)
     largest = scores.amax(-1, keepdim=True)
     weights = scores.sub_(largest).exp_()
     return torch.bmm(weights.to(values.dtype), values), largest, weights.sum(-1, keepdim=True)

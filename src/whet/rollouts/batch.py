@@ -22,7 +22,7 @@ def make_batch(groups: Sequence[RolloutGroup], sampling: SamplingConfig, device:
         lengths=lengths,
         loss_mask=loss_mask,
         group=torch.tensor([g for g, _ in rows], dtype=torch.int64),
-        truncated=torch.tensor([r.finish_reason == "length" for r in rollouts], dtype=torch.bool),
+        truncated=torch.tensor([r.finish_reason != "stop" for r in rollouts], dtype=torch.bool),
         rewards=rewards,
         sampling_logprobs=_padded([r.sampling_logprobs for r in rollouts], torch.float32),
         temperature=sampling.temperature,
