@@ -6,7 +6,7 @@ training, and nothing is copied.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -73,6 +73,11 @@ class Decoder:
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits over the vocabulary, `[..., V]`."""
         found: Tensor = self._head(hidden)
+        return found
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Those of the module."""
+        found: Iterator[nn.Parameter] = self._module.parameters()
         return found
 
     def reserve(self, length: int) -> None:

@@ -29,6 +29,11 @@ class CacheSizes:
     dtype: torch.dtype
     device: torch.device
 
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of a token's keys and values."""
+        return 2 * self.num_layers * self.kv_heads * self.head_size * self.dtype.itemsize
+
 
 class Store:
     """Keys and values of R rows, K heads and room for T tokens, a multiple of 8.
