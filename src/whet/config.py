@@ -28,7 +28,7 @@ class BatchConfig(Settings):
     max_generation_rounds: int = Field(default=10, ge=1)
     """Rounds of sampling in which a step replaces refused groups (dynamic sampling); then it goes on with fewer."""
     microbatch_tokens: int = Field(default=16384, ge=1)
-    """Padded tokens per forward pass: a memory limit that changes nothing beyond rounding."""
+    """Tokens per forward pass (a prompt counts once per group): a memory limit that changes nothing beyond rounding."""
 
 
 class SamplingConfig(Settings):
@@ -123,7 +123,7 @@ class WarmStartConfig(Settings):
     batch_size: int = Field(default=64, ge=1)
     """Demonstrations per step."""
     microbatch_tokens: int = Field(default=16384, ge=1)
-    """Padded tokens per forward pass."""
+    """Tokens per forward pass (a prompt counts once per group)."""
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3)
 
 
