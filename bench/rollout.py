@@ -126,7 +126,9 @@ def compared(policy: HuggingFacePolicy, case: Case) -> dict[str, Any]:
     """
     ours = [list(c.token_ids) for c in completions(policy, case, temperature=0.0)]
     theirs = generate(policy.module, case, do_sample=False, temperature=None, top_k=None)
-    parted = [(i, first_difference(a, b)) for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b]
+    parted = [
+        (i, first_difference(a, b)) for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b
+    ]
     gaps = [top_gap(policy, case.row_prompts()[i] + ours[i][:at]) for i, at in parted]
     sampled = completions(policy, case)
     worst = logprob_gap(policy, case.row_prompts(), sampled)

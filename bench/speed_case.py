@@ -104,7 +104,9 @@ class Case:
         """Token ids of each prompt, drawn evenly. The last two ids are special and never drawn."""
         draw = random.Random(SEED)
         highest = self.model.vocab_size - 3
-        return [[draw.randint(0, highest) for _ in range(self.prompt_length)] for _ in range(self.num_prompts)]
+        return [
+            [draw.randint(0, highest) for _ in range(self.prompt_length)] for _ in range(self.num_prompts)
+        ]
 
     def row_prompts(self) -> list[list[int]]:
         """The prompt of each completion, group by group."""
@@ -151,7 +153,9 @@ def forced_lengths(kind: str, count: int, longest: int, seed: int) -> list[int]:
     if kind == "uniform":
         lengths = [draw.randint(max(1, longest // 10), longest) for _ in range(count)]
     elif kind == "geometric":
-        lengths = [min(longest, 1 + int(draw.expovariate(1) / -math.log1p(-4 / longest))) for _ in range(count)]
+        lengths = [
+            min(longest, 1 + int(draw.expovariate(1) / -math.log1p(-4 / longest))) for _ in range(count)
+        ]
     else:
         raise ValueError(f"lengths are uniform or geometric, not {kind}")
     lengths[draw.randrange(count)] = longest
@@ -229,7 +233,9 @@ class ForcedLengths:
         """Asks for each completion by itself, since each has its limit, and hands it back as a sample of its group."""
         places = [(r, s) for r, request in enumerate(requests) for s in range(len(request.keys))]
         single = [
-            Request(prompt_ids=requests[r].prompt_ids, keys=(requests[r].keys[s],), max_completion_length=length)
+            Request(
+                prompt_ids=requests[r].prompt_ids, keys=(requests[r].keys[s],), max_completion_length=length
+            )
             for (r, s), length in zip(places, self._lengths, strict=True)
         ]
         for found in self._engine.generate(single, params, *args, **kwargs):
