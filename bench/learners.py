@@ -87,10 +87,17 @@ class WhetStep:
         return spent(self._step, self._parts)
 
     def _step(self) -> None:
+        self.update(self.generate())
+
+    def generate(self) -> list[RolloutGroup]:
+        """Completions and their rewards."""
         with self.stopwatch("generation"):
             keys = [request.keys for request in self.case.requests()]
             items = list(zip(self._examples, keys, strict=True))
-            groups = collect(self._engine, self._encode, items, Numbers(), self.sampling.params())
+            return collect(self._engine, self._encode, items, Numbers(), self.sampling.params())
+
+    def update(self, groups: Sequence[RolloutGroup]) -> None:
+        """The update on them."""
         with self.stopwatch("batch"):
             batch = self.batch(groups)
         with self.stopwatch("update"):
@@ -137,6 +144,13 @@ class TRLStep:
 
     def run(self, checkpoint: Path, steps: int, after: Callable[[Spent], None]) -> None:
         """Trains for some steps; `after` gets the time of each when it is done, and its own is not counted."""
+        trainer = self.trainer(checkpoint, steps)
+        self._watch(trainer)
+        trainer.add_callback(step_callback(self.stopwatch, after))
+        trainer.train()
+
+    def trainer(self, checkpoint: Path, steps: int) -> Any:
+        """TRL's trainer of the case, which prints nothing."""
         from datasets import Dataset
         from transformers import PrinterCallback
         from trl import GRPOTrainer
@@ -148,10 +162,8 @@ class TRLStep:
             train_dataset=Dataset.from_list([{"prompt": text} for text in prompt_texts(self.case)]),
             processing_class=self._tokenizer,
         )
-        self._watch(trainer)
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(step_callback(self.stopwatch, after))
-        trainer.train()
+        return trainer
 
     def _forced(self, generate: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """Completions of the forced lengths, as TRL reads them: the first end-of-text is the last token."""

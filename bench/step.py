@@ -106,7 +106,7 @@ def peak(side: str, case: Case, microbatch_tokens: int | None) -> dict[str, floa
     with tempfile.TemporaryDirectory() as directory:
         write_checkpoint(Path(directory), case)
         if side == "trl":
-            import trl.trainer.grpo_trainer  # noqa: F401 - code is no part of what is measured
+            import trl.trainer.grpo_trainer
 
             trl = TRLStep(Path(directory), case)
             trl.run(Path(directory), 2, lambda time: None)
