@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from speed_case import Case
-from timing import Spent
 from torch import Tensor
 from transformers import GenerationConfig
+
+from speed_case import Case
+from timing import Spent
 
 Rows = list[list[int]]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+
 from generators import AtLengths
 from speed_case import SEED, Case, ForcedLengths, load_policy, numbers, share_of_even
 from timing import Spent, Stopwatch, forget_peak, resident_bytes, spent
-from torch import Tensor
-
 from whet.algorithms.dr_grpo import DrGRPO
 from whet.config import BatchConfig, OptimizerConfig, PromptConfig, SamplingConfig
 from whet.distributed.world import World
@@ -172,6 +172,8 @@ class TRLStep:
         criterion = AtLengths(start, lengths.tolist())
 
         def forced(*args: Any, **kwargs: Any) -> Tensor:
+            # TRL gives the model its tokenizer's end-of-text, which would end rows before their time.
+            self._model.generation_config.eos_token_id = None
             found = generate(*args, stopping_criteria=[criterion], **kwargs)
             made = found[:, start:]
             made[made == end] = 0

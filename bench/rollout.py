@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from generators import VLLM, Rows, generate, peers_of
-from speed_case import Case, ForcedLengths, add_options, load_policy, write_checkpoint
-from timing import Spent, machine, markdown, one_core, report, spent, summary, take_turns, times_faster
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from generators import VLLM, Rows, generate, peers_of
+from speed_case import Case, ForcedLengths, add_options, load_policy, write_checkpoint
+from timing import Spent, machine, markdown, one_core, report, spent, summary, take_turns, times_faster
 from whet.engines.native import Native
 from whet.policies.huggingface import HuggingFacePolicy
 from whet.types import Completion

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from learners import WhetStep
 from speed_case import Case, add_options, write_checkpoint
 from timing import (

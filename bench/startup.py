@@ -107,7 +107,6 @@ def engine_build(checkpoint: Path, repetitions: int) -> dict[str, Any]:
     """Building the engine of a loaded policy."""
     from speed_case import load_policy
     from timing import spent
-
     from whet.engines.native import Native
 
     policy = load_policy(checkpoint)
