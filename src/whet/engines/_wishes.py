@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,8 +21,6 @@ OnToken = Callable[[int, int, int], None]
 class Wish:
     """One completion to be made."""
 
-    place: int
-    """Among all wishes of the call."""
     request: int
     sample: int
     key: int
@@ -31,12 +29,11 @@ class Wish:
     """Tokens at most."""
 
 
-def wishes_of(requests: Iterable[Request], policy: Policy, params: SamplingParams) -> list[Wish]:
-    """Every completion that is asked for.
+def wishes_of(requests: Iterable[Request], policy: Policy, params: SamplingParams) -> Iterator[Wish]:
+    """Every completion that is asked for; requests are read one by one.
 
     Raises `DataError` for a prompt that is empty or leaves no room for the longest completion.
     """
-    wishes: list[Wish] = []
     room = policy.context_length - params.max_completion_length
     for number, request in enumerate(requests):
         length = len(request.prompt_ids)
@@ -49,8 +46,7 @@ def wishes_of(requests: Iterable[Request], policy: Policy, params: SamplingParam
             )
         limit = limit_of(request, params)
         for i, key in enumerate(request.keys):
-            wishes.append(Wish(len(wishes), number, i, key, request.prompt_ids, limit))
-    return wishes
+            yield Wish(number, i, key, request.prompt_ids, limit)
 
 
 def limit_of(request: Request, params: SamplingParams) -> int:

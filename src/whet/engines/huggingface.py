@@ -62,7 +62,7 @@ class HuggingFaceEngine:
 
         Raises `DataError` for a request whose prompt and longest completion exceed the context.
         """
-        wishes = wishes_of(requests, self._policy, params)
+        wishes = list(wishes_of(requests, self._policy, params))
         ending = Ending(self._policy.tokenizer, params.stop)
         for start in range(0, len(wishes), self._max_rows):
             model, version = self._model(), self._policy.version
