@@ -57,6 +57,7 @@ def prepared(asked: dict[str, Any]) -> Any:
     prompts = [{"prompt_token_ids": ids} for ids in asked["prompts"]]
 
     def run() -> list[int]:
+        llm.reset_prefix_cache()  # samples of a prompt share it within a run, not with the run before
         made = llm.generate(prompts, params, use_tqdm=False)
         return [len(one.outputs[0].token_ids) for one in made]
 
