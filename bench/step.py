@@ -127,10 +127,10 @@ def peaks(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """Markdown: a side a row, parts of the wall time beside the whole."""
+    """Markdown: a side a row, parts of the CPU time beside the whole."""
     rows = []
     for name, side in found["sides"].items():
-        parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in side["parts_s"].items())
+        parts = ", ".join(f"{part} {seconds:.2f}" for part, seconds in side["parts_cpu_s"].items())
         row = {
             "": name,
             "samples/s": side["samples_per_s"],
@@ -138,7 +138,7 @@ def table(found: dict[str, Any]) -> str:
             "wall s": side["wall_s"]["median"],
             "min": side["wall_s"]["min"],
             "max": side["wall_s"]["max"],
-            "of which, s": parts,
+            "cpu s": parts,
         }
         if "peak" in found:
             row["peak above the model, MB"] = found["peak"][name]["above_model_bytes"] / 1e6

@@ -14,5 +14,5 @@ def test_whet_and_trl_take_the_same_gradient_from_the_same_rollouts():
 
     found = step.measure(CASE, 1, None)
     assert found["checks"]["gradient_difference"] < 1e-5
-    assert found["sides"]["trl"]["parts_s"].keys() == {"generation", "forward", "backward", "optimizer"}
+    assert found["sides"]["trl"]["parts_cpu_s"].keys() == {"generation", "forward", "backward", "optimizer"}
     assert found["ratio_samples_per_s"] > 0
