@@ -24,7 +24,7 @@ def test_greedy_tokens_are_those_of_the_native_engine(magnitude):
     assert {p: c.token_ids for p, c in native.items()} == {p: c.token_ids for p, c in theirs.items()}
 
 
-@pytest.mark.parametrize("settings", [{}, {"temperature": 0.7}, {"top_k": 4, "top_p": 0.9}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"temperature": 0.7}, {"top_k": 4, "top_p": 0.92}], ids=str)
 def test_the_same_keys_draw_the_same_completions_as_in_the_native_engine(settings):
     # A uniform number within rounding of a boundary could draw the neighbour: none of these 300 does.
     native, theirs = both(peaked.policy(), samples=50, **settings)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from whet.engines._wishes import OnToken, Wish, completion, reached
+from whet.engines._graphs import Graphs, rounded
+from whet.engines._rows import Rows, Standing
+from whet.engines._wishes import OnToken, Wish, completion
 from whet.functional.sampling import sample
 from whet.models.attention import Attend
-from whet.models.kv_cache import CacheSizes, KVCache, Layout
+from whet.models.kv_cache import CacheSizes, KVCache, Layout, Shape, Store
 from whet.seeding import uniforms
 from whet.text.stopping import Ending
 from whet.types import Completion, SamplingParams
 
 PREFILL_TOKENS = 8192
 """Padded tokens of prompts that are computed at once, so that what they take does not grow with their number."""
+_STRIDE = 8
+"""Steps between two looks at what a graph has sampled: a row is on average four tokens late in leaving."""
+_AHEAD = 32
+"""Tokens of a completion for which a layout is made in advance."""
 
 
 class DecoderLike(Protocol):
@@ -42,87 +48,68 @@ class DecoderLike(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Row i here is row i of the cache."""
+class Deck:
+    """The tensors of a generation: made for one call, or kept from call to call where graphs read them."""
 
-    key: Tensor  # [n]
-    limit: Tensor  # [n] tokens at most
-    prompt: Tensor  # [n] which prompt of the cache
-    start: Tensor  # [n] tokens of the prompt
-    count: Tensor  # [n] tokens sampled so far
-    tokens: Tensor  # [n, max_completion_length]
-    logprobs: Tensor  # [n, max_completion_length]
+    def __init__(self, decoder: DecoderLike, params: SamplingParams, graphs: Graphs | None = None) -> None:
+        """graphs: replay steps instead of launching them, and look at their tokens every few steps only."""
+        self.graphs = graphs
+        self.stride = 1 if graphs is None else _STRIDE
+        self.width = params.max_completion_length + self.stride - 1
+        self.cache = KVCache(decoder.sizes)
+        self.rows = Rows(self.width, decoder.sizes.device)
 
-    @classmethod
-    def new(cls, wishes: Sequence[Wish], prompts: Sequence[int], width: int, device: torch.device) -> _Rows:
-        columns = [(w.key, w.limit, p, len(w.prompt_ids), 0) for w, p in zip(wishes, prompts, strict=True)]
-        numbers = torch.tensor(columns, dtype=torch.int64).reshape(-1, 5).T.to(device)
-        tokens = torch.zeros(len(wishes), width, dtype=torch.int64, device=device)
-        return cls(*numbers.unbind(), tokens, tokens.float())
-
-    def __len__(self) -> int:
-        return len(self.key)
-
-    @property
-    def newest(self) -> Tensor:
-        return self.tokens.gather(1, self.count[:, None] - 1)  # [n, 1]
-
-    def append(self, tokens: Tensor, logprobs: Tensor) -> None:
-        self.tokens.scatter_(1, self.count[:, None], tokens[:, None])
-        self.logprobs.scatter_(1, self.count[:, None], logprobs[:, None])
-        self.count.add_(1)
-
-    def select(self, index: Tensor) -> _Rows:
-        return _Rows(*(getattr(self, f.name)[index] for f in fields(self)))
-
-    def join(self, other: _Rows) -> _Rows:
-        return _Rows(*(torch.cat([getattr(self, f.name), getattr(other, f.name)]) for f in fields(self)))
+    def reserve(self, prompts: int, prompt_length: int, rows: int) -> None:
+        """Room for that many prompts and rows."""
+        shape = Shape(rows, prompts, 1, prompt_length, self.width)
+        if self.graphs is not None:
+            shape = rounded(shape)
+        changed = [
+            self.cache.reserve(shape.prompts, shape.prompt_length, shape.rows, shape.own_length),
+            self.rows.reserve(shape.rows),
+        ]
+        if self.graphs is not None and any(changed):
+            self.graphs.clear()
 
 
 class Flight:
     """What one call of `generate` has in the air."""
 
     def __init__(
-        self, decoder: DecoderLike, params: SamplingParams, ending: Ending, on_token: OnToken | None
+        self,
+        decoder: DecoderLike,
+        deck: Deck,
+        params: SamplingParams,
+        ending: Ending,
+        on_token: OnToken | None,
     ) -> None:
-        self._decoder, self._params, self._ending, self._on_token = decoder, params, ending, on_token
-        self._sizes = decoder.sizes
-        self._cache = KVCache(self._sizes)
-        self._wishes: list[Wish] = []  # of each row
+        self._decoder, self._deck, self._params = decoder, deck, params
+        self._ending, self._on_token = ending, on_token
+        self._cache, self._rows = deck.cache, deck.rows
+        self._device = decoder.sizes.device
+        self._rows.clear()
+        self._longest = 0  # tokens of the row that has most of them
         self._prompts: list[tuple[int, ...]] = []  # of the cache, in its order
         self._last = torch.empty(0)  # [P, D] states of the prompts' last tokens
-        self._rows = _Rows.new([], [], params.max_completion_length, self._device)
         self._layout: Layout | None = None
 
     def __len__(self) -> int:
-        return len(self._wishes)
-
-    @property
-    def _device(self) -> torch.device:
-        return self._sizes.device
+        return len(self._rows)
 
     def admit(self, wishes: Sequence[Wish]) -> None:
         """Takes completions on board: each prompt that is not here yet is computed once, first tokens are sampled."""
         here = set(self._prompts)
         new = sorted({w.prompt_ids: None for w in wishes if w.prompt_ids not in here}, key=len, reverse=True)
         longest = max(len(w.prompt_ids) for w in wishes)
-        self._decoder.reserve(longest + self._params.max_completion_length)
-        self._cache.reserve(
-            len(self._prompts) + len(new),
-            longest,
-            len(self) + len(wishes),
-            self._params.max_completion_length,
-        )
+        self._decoder.reserve(longest + self._deck.width)
+        self._deck.reserve(len(self._prompts) + len(new), longest, len(self) + len(wishes))
         for some in _chunks(new):
             self._prefill(some)
         place = {ids: p for p, ids in enumerate(self._prompts)}
         prompts = [place[w.prompt_ids] for w in wishes]
-        rows = _Rows.new(wishes, prompts, self._params.max_completion_length, self._device)
-        self._append(rows, self._decoder.logits(self._last)[rows.prompt])
-        self._rows = self._rows.join(rows)
-        self._wishes += wishes
-        self._tell(wishes, rows)
+        joined = self._rows.join(wishes, prompts)
+        self._append(joined, self._decoder.logits(self._last)[torch.tensor(prompts).to(self._device)])
+        self._longest = max(self._longest, 1)
         self._layout = None
 
     def _prefill(self, prompts: Sequence[tuple[int, ...]]) -> None:
@@ -137,67 +124,85 @@ class Flight:
         self._prompts += prompts
 
     def step(self) -> None:
-        """Feeds the newest token of every row and samples the next one."""
-        rows = self._rows
-        if self._layout is None:
-            lengths = torch.tensor([len(p) for p in self._prompts]).to(self._device)
-            self._layout = Layout.of(rows.prompt, lengths)
-        positions = rows.start + rows.count - 1
-        attend = self._cache.decode(self._layout, rows.count - 1)
-        hidden = self._decoder(rows.newest, positions[:, None], attend)
+        """Moves every row on by one token, or by a few where a graph is replayed."""
+        graphs, stride = self._deck.graphs, self._deck.stride
+        if self._layout is None or self._layout.shape.own_length < self._longest + stride:
+            self._layout = self._new_layout()
+        self._rows.idle(self._layout.shape.rows)
+        for _ in range(stride):
+            if graphs is None:
+                self._decode(self._layout)
+            else:
+                graphs.run(self._decode, self._layout)
+        self._longest += stride
+
+    def _new_layout(self) -> Layout:
+        lengths = [len(p) for p in self._prompts]
+        samples = max(Counter(self._rows.prompts).values())
+        own_length = min(self._longest + self._deck.stride + _AHEAD, self._deck.width)
+        shape = Shape(len(self), len(lengths), samples, max(lengths), own_length)
+        shape = shape if self._deck.graphs is None else rounded(shape)
+        return Layout(self._rows.prompts, lengths, shape, self._cache.own)
+
+    def _decode(self, layout: Layout) -> None:
+        """Feeds the newest token of every row and samples the next one. The host is not asked, and asks nothing."""
+        rows = self._rows.first(layout.shape.rows)
+        newest, positions = (
+            self._rows.tokens[rows.slot, rows.count - 1],
+            rows.start + torch.minimum(rows.count, rows.limit) - 1,
+        )
+        attend = self._cache.decode(layout, rows.count - 1)
+        hidden = self._decoder(newest[:, None], positions[:, None], attend)
         self._append(rows, self._decoder.logits(hidden[:, 0]))
-        self._tell(self._wishes, rows)
 
-    def _append(self, rows: _Rows, logits: Tensor) -> None:
-        rows.append(*sample(logits, uniforms(rows.key, rows.count), self._params))
-
-    def _tell(self, wishes: Sequence[Wish], rows: _Rows) -> None:
-        """Says the newest token of every row."""
-        if self._on_token is not None:
-            for wish, token in zip(wishes, rows.newest[:, 0].tolist(), strict=True):
-                self._on_token(wish.request, wish.sample, token)
+    def _append(self, rows: Standing, logits: Tensor) -> None:
+        """Samples the next token of some rows."""
+        tokens, logprobs = sample(logits, uniforms(rows.key, rows.count), self._params)
+        self._rows.tokens[rows.slot, rows.count] = tokens
+        self._rows.logprobs[rows.slot, rows.count] = logprobs
+        rows.count.add_(1)
 
     def landed(self, version: int) -> Iterator[Completion]:
         """The completions that have ended, taken off board."""
-        rows = self._rows
-        finished = reached(rows.tokens, rows.count, self._ending) | (rows.count == rows.limit)
-        if not bool(finished.any()):
+        ends = self._rows.ends(self._deck.stride, self._ending)
+        if self._params.timeout_s is not None:
+            ends = sorted({**dict(self._rows.late(self._params.timeout_s)), **dict(ends)}.items())
+        if self._on_token is not None:
+            for wish, token in self._rows.newest(self._deck.stride, ends):
+                self._on_token(wish.request, wish.sample, token)
+        if not ends:
             return
-        done = finished.nonzero()[:, 0]
-        wishes = [self._wishes[i] for i in done.tolist()]
-        columns = [c[done].tolist() for c in (rows.count, rows.tokens, rows.logprobs)]
-        self._compact(finished)
-        for wish, count, tokens, logprobs in zip(wishes, *columns, strict=True):
-            yield completion(wish, tokens[:count], logprobs[:count], self._ending, version)
+        found = list(self._rows.texts(ends))
+        self._compact([row for row, _ in ends])
+        for wish, tokens, logprobs in found:
+            yield completion(wish, tokens, logprobs, self._ending, version)
 
-    def _compact(self, finished: Tensor) -> None:
+    def _compact(self, gone: Sequence[int]) -> None:
         """Overwrites finished rows by the last live ones, and prompts without rows by the last that have some."""
-        kept, source, target = _moves(~finished)
-        self._cache.own.move(source, target)
-        self._wishes = [self._wishes[i] for i in kept.tolist()]
-        self._rows = self._rows.select(kept)
+        kept = self._closed(self._cache.own, len(self), gone)
+        self._rows.keep(kept)
+        self._longest = self._rows.longest
         self._layout = None
-        used = torch.zeros(len(self._prompts), dtype=torch.bool, device=self._device)
-        used[self._rows.prompt] = True
-        if bool(used.all()):
-            return
-        kept, source, target = _moves(used)
-        self._cache.prompts.move(source, target)
-        self._prompts = [self._prompts[i] for i in kept.tolist()]
-        self._last = self._last[kept]
-        number = torch.empty_like(used, dtype=torch.int64)
-        number[kept] = torch.arange(len(kept), device=self._device)
-        self._rows = replace(self._rows, prompt=number[self._rows.prompt])
+        idle = sorted(set(range(len(self._prompts))).difference(self._rows.prompts))
+        if idle:
+            kept = self._closed(self._cache.prompts, len(self._prompts), idle)
+            self._prompts = [self._prompts[i] for i in kept]
+            self._last = self._last[kept]
+            number = {old: new for new, old in enumerate(kept)}
+            self._rows.prompts = [number[p] for p in self._rows.prompts]
 
-
-def _moves(alive: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """How to close the holes: who stands at each place afterwards, and the moves, `source` over `target`."""
-    n = int(alive.sum())
-    kept = torch.arange(n, device=alive.device)
-    target = (~alive[:n]).nonzero()[:, 0]
-    source = n + alive[n:].nonzero()[:, 0]
-    kept[target] = source
-    return kept, source, target
+    def _closed(self, store: Store, count: int, holes: Sequence[int]) -> list[int]:
+        """Closes the holes of a store by its last rows; who stands at each place afterwards."""
+        left = count - len(holes)
+        alive = set(range(left, count)).difference(holes)
+        moves = list(zip(sorted(alive), [h for h in holes if h < left], strict=True))
+        kept = list(range(left))
+        for source, target in moves:
+            kept[target] = source
+        if moves:
+            source, target = torch.tensor(moves).T.to(self._device)
+            store.move(source, target)
+        return kept
 
 
 def _chunks(prompts: Sequence[tuple[int, ...]]) -> Iterator[Sequence[tuple[int, ...]]]:

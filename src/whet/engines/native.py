@@ -14,8 +14,10 @@ from itertools import islice
 import torch
 from pydantic import Field
 
-from whet.engines._flight import Flight
-from whet.engines._wishes import OnToken, wishes_of
+from whet.engines._flight import Deck, Flight
+from whet.engines._graphs import Graphs, recorder
+from whet.engines._merged import MergedCopy
+from whet.engines._wishes import OnToken, Wish, wishes_of
 from whet.engines.huggingface import HuggingFace, HuggingFaceEngine
 from whet.errors import DataError, Interrupted
 from whet.interfaces import Policy
@@ -34,11 +36,16 @@ class Native(Plugin):
     name: str = "native"
     max_rows: int = Field(default=512, ge=1)
     """Completions in flight; more of them queue."""
+    cache_mb: int | None = Field(default=None, ge=1)
+    """Limit of what keys and values take; fewer completions are then in flight. Default: as many as max_rows allows."""
+    merged: bool = False
+    """With LoRA: sample from a copy of the model with the adapters folded in, made anew after every update. A step
+    costs less, the copy takes the memory of the model, and its log-probabilities are the adapters' up to rounding."""
 
     def build(self, policy: Policy) -> NativeEngine | HuggingFaceEngine:
         """An engine that reads the policy's tensors; over `generate` where the model is of another family."""
         if isinstance(policy.module, GPT) or is_known(policy.module):
-            return NativeEngine(policy, self.max_rows)
+            return NativeEngine(policy, self)
         engine = HuggingFaceEngine(policy, min(self.max_rows, HuggingFace().max_rows))
         _log.info("no native engine for %s: sampling with generate()", type(policy.module).__name__)
         return engine
@@ -47,16 +54,16 @@ class Native(Plugin):
 class NativeEngine:
     """Draws completions from a GPT, or a transformers model of a known family."""
 
-    def __init__(self, policy: Policy, max_rows: int) -> None:
+    def __init__(self, policy: Policy, settings: Native) -> None:
         module = policy.module
         if not isinstance(module, GPT) and not is_known(module):
             raise DataError(
                 f"the native engine reads from_scratch policies, {', '.join(FAMILIES)}; use engine=huggingface for "
                 f"this {type(module).__name__}"
             )
-        self._policy = policy
-        self._decoder = module if isinstance(module, GPT) else Decoder(module)
-        self._max_rows = max_rows
+        self._policy, self._settings = policy, settings
+        self._copy = MergedCopy(policy) if settings.merged else None
+        self._kept: tuple[object, Deck] | None = None
 
     @torch.inference_mode()
     def generate(
@@ -72,15 +79,39 @@ class NativeEngine:
         exceed the context.
         """
         wishes = wishes_of(requests, self._policy, params)
-        queue = deque(islice(wishes, self._max_rows))
-        flight = Flight(self._decoder, params, Ending(self._policy.tokenizer, params.stop), on_token)
+        queue = deque(islice(wishes, self._settings.max_rows))
+        decoder = self._decoder()
+        most = self._most_rows(decoder, queue, params)
+        ending = Ending(self._policy.tokenizer, params.stop)
+        flight = Flight(decoder, self._deck(decoder, params), params, ending, on_token)
         while queue or len(flight):
             if should_stop():
                 raise Interrupted
             # Refilling pays only in batches: a prefill costs about as much as a decode step of all rows.
-            if queue and len(flight) <= self._max_rows * 7 // 8:
-                flight.admit([queue.popleft() for _ in range(min(self._max_rows - len(flight), len(queue)))])
-                queue.extend(islice(wishes, self._max_rows - len(queue)))
+            if queue and len(flight) <= most * 7 // 8:
+                flight.admit([queue.popleft() for _ in range(min(most - len(flight), len(queue)))])
+                queue.extend(islice(wishes, max(0, most - len(queue))))
             yield from flight.landed(self._policy.version)
             if len(flight):
                 flight.step()
+
+    def _most_rows(self, decoder: GPT | Decoder, queue: Iterable[Wish], params: SamplingParams) -> int:
+        """Completions in flight: as many as the settings and the room for their keys and values allow."""
+        if self._settings.cache_mb is None:
+            return self._settings.max_rows
+        tokens = max((len(w.prompt_ids) for w in queue), default=0) + params.max_completion_length
+        rows = self._settings.cache_mb * 2**20 // (decoder.sizes.token_bytes * tokens)
+        return max(1, min(self._settings.max_rows, rows))
+
+    def _decoder(self) -> GPT | Decoder:
+        module = self._policy.module if self._copy is None else self._copy.module()
+        return module if isinstance(module, GPT) else Decoder(module)
+
+    def _deck(self, decoder: GPT | Decoder, params: SamplingParams) -> Deck:
+        """New tensors, which are free again when the call ends; on a GPU those of the last call, which graphs read."""
+        if decoder.sizes.device.type != "cuda":
+            return Deck(decoder, params)
+        weights = tuple(p.data_ptr() for p in decoder.parameters())
+        if self._kept is None or self._kept[0] != (params, weights):
+            self._kept = (params, weights), Deck(decoder, params, Graphs(recorder()))
+        return self._kept[1]

@@ -2,17 +2,20 @@
 
 The samples of a prompt attend to one copy of its keys: their queries are stacked into one product per prompt, so that
 a step reads a prompt once however many samples it has. Both parts are kept dense: row i of a step is row i of the
-cache, and prompts in use come before those that are not. Keys lie as `[D/H, T]`, the way the product reads them.
+cache, and prompts in use come before those that are not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from whet.models import decode_step
 from whet.models.attention import Attend, causal
 
 
@@ -26,30 +29,34 @@ class CacheSizes:
     dtype: torch.dtype
     device: torch.device
 
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of a token's keys and values."""
+        return 2 * self.num_layers * self.kv_heads * self.head_size * self.dtype.itemsize
 
-class _Store:
-    """Keys `[L, R, K, D/H, T]` and values `[L, R, K, T, D/H]` of R rows, K heads and T tokens."""
+
+class Store:
+    """Keys and values of R rows, K heads and room for T tokens, a multiple of 8.
+
+    Values lie as `[L, R, K, T, D/H]`; keys as `[L, R, K, D/H, T]`, or as `[L, R, K, T / 8, D/H, 8]` for compiled code.
+    """
 
     def __init__(self, sizes: CacheSizes, rows: int, length: int) -> None:
         self._sizes = sizes
-        around = (sizes.num_layers, rows, sizes.kv_heads)
-        self.keys = torch.zeros(*around, sizes.head_size, length, dtype=sizes.dtype, device=sizes.device)
-        self.values = torch.zeros(*around, length, sizes.head_size, dtype=sizes.dtype, device=sizes.device)
+        self.rows, self.length = rows, -(-length // 8) * 8
+        self.is_compiled = decode_step.is_possible(sizes.dtype, sizes.device, sizes.head_size)
+        around, size = (sizes.num_layers, rows, sizes.kv_heads), sizes.head_size
+        of_keys = (self.length // 8, size, 8) if self.is_compiled else (size, self.length)
+        self.keys = torch.zeros(*around, *of_keys, dtype=sizes.dtype, device=sizes.device)
+        self.values = torch.zeros(*around, self.length, size, dtype=sizes.dtype, device=sizes.device)
 
-    @property
-    def rows(self) -> int:
-        return self.keys.shape[1]
-
-    @property
-    def length(self) -> int:
-        return self.keys.shape[-1]
-
-    def grown(self, rows: int, length: int) -> _Store:
+    def grown(self, rows: int, length: int) -> Store:
         """This store where it is large enough, else a larger one with the same content."""
         if rows <= self.rows and length <= self.length:
             return self
-        larger = _Store(self._sizes, max(rows, self.rows), max(length, self.length))
-        larger.keys[:, : self.rows, ..., : self.length] = self.keys
+        larger = Store(self._sizes, max(rows, self.rows), max(length, self.length))
+        keys = larger.keys[:, : self.rows]
+        (keys[:, :, :, : self.length // 8] if self.is_compiled else keys[..., : self.length]).copy_(self.keys)
         larger.values[:, : self.rows, :, : self.length] = self.values
         return larger
 
@@ -59,126 +66,141 @@ class _Store:
             self.keys[:, target] = self.keys[:, source]
             self.values[:, target] = self.values[:, source]
 
+    def fill(self, layer: int, first: int, k: Tensor, v: Tensor) -> None:
+        """Keeps the first tokens of rows `first` and after; k and v are `[rows, T, K, D/H]`."""
+        here, length = slice(first, first + k.shape[0]), k.shape[1]
+        self.values[layer, here, :, :length] = v.transpose(1, 2)
+        if self.is_compiled:
+            k = pad(k, (0, 0, 0, 0, 0, -length % 8)).unflatten(1, (-1, 8))  # [rows, T / 8, 8, K, D/H]
+            self.keys[layer, here, :, : k.shape[1]] = k.permute(0, 3, 1, 4, 2)
+        else:
+            self.keys[layer, here, :, :, :length] = k.permute(0, 2, 3, 1)
+
     def part(self, layer: int, rows: int, length: int) -> tuple[Tensor, Tensor]:
         """Keys `[rows * K, D/H, length]` and values of the first rows and tokens, as views."""
         keys = self.keys[layer, :rows, :, :, :length].flatten(0, 1)
         return keys, self.values[layer, :rows, :, :length].flatten(0, 1)
 
 
-@dataclass(frozen=True, slots=True)
+class Shape(NamedTuple):
+    """The sizes of a step; at least those of what is in it."""
+
+    rows: int
+    prompts: int
+    samples: int
+    """Of one prompt."""
+    prompt_length: int
+    own_length: int
+    """Tokens of a completion, the newest one included."""
+
+
 class Layout:
-    """Which row is a sample of which prompt, and what each may see. Made anew when rows come or go."""
+    """Which row is a sample of which prompt. Made anew when rows come or go."""
 
-    prompt: Tensor  # [n] of each row
-    grid: Tensor | None  # [P * G] the row at place j of prompt p; None where that is row p * G + j
-    place: Tensor | None  # [n] where each row stands in the grid
-    width: int  # G, rows of the prompt that has most of them
-    prompts: int  # P
-    longest: int  # tokens of the longest prompt
-    hidden: (
-        Tensor | None
-    )  # [P, 1, 1, longest] added to scores: -inf beyond a prompt's end; None where none is shorter
+    def __init__(self, prompts: Sequence[int], lengths: Sequence[int], shape: Shape, store: Store) -> None:
+        """prompts: of each row. lengths: tokens of each prompt; every prompt has a row. store: that it is for."""
+        self.shape = shape
+        prompt = torch.tensor(prompts)
+        order = prompt.argsort(stable=True)  # [n] rows, those of a prompt after each other
+        self.tensors = {"order": order, "prompt": prompt, "lengths": torch.tensor(lengths)}
+        if not store.is_compiled:
+            device = store.keys.device
+            self.tensors = {n: t.to(device) for n, t in _grid(prompt, order, lengths, shape).items()}
 
-    @classmethod
-    def of(cls, prompt: Tensor, lengths: Tensor) -> Layout:
-        """prompt: `[n]`, of each row. lengths: `[P]`, tokens of each prompt; every prompt has a row."""
-        count, n = torch.bincount(prompt, minlength=len(lengths)), len(prompt)
-        width, longest = int(count.max()), int(lengths.max())
-        order = prompt.argsort(stable=True)
-        place = torch.empty_like(order)
-        rank = torch.arange(n, device=order.device) - (count.cumsum(0) - count)[prompt[order]]
-        place[order] = prompt[order] * width + rank
-        grid = torch.zeros(len(lengths) * width, dtype=torch.int64, device=order.device)
-        grid[place] = torch.arange(n, device=order.device)
-        is_plain = n == len(grid) and bool((place[1:] > place[:-1]).all())
-        beyond = torch.arange(longest, device=order.device) >= lengths[:, None]
-        hidden = None
-        if bool(beyond.any()):
-            hidden = torch.zeros(beyond.shape, device=order.device).masked_fill_(beyond, -torch.inf)[
-                :, None, None
-            ]
-        return cls(
-            prompt,
-            None if is_plain else grid,
-            None if is_plain else place,
-            width,
-            len(lengths),
-            longest,
-            hidden,
-        )
+    def copy_(self, other: Layout) -> None:
+        """Takes over what another of the same shape says, in place."""
+        for name, tensor in self.tensors.items():
+            tensor.copy_(other.tensors[name])
 
     def to_grid(self, q: Tensor) -> Tensor:
         """Queries `[n, K, g, D/H]` -> `[P * K, G * g, D/H]`: those of a prompt's samples below each other."""
-        rows = q if self.grid is None else q[self.grid]
-        return rows.unflatten(0, (self.prompts, self.width)).transpose(1, 2).flatten(2, 3).flatten(0, 1)
+        wide: Tensor = q[self.tensors["row"]].unflatten(0, (self.shape.prompts, self.shape.samples))
+        return wide.transpose(1, 2).flatten(2, 3).flatten(0, 1)
 
     def to_rows(self, x: Tensor, kv_heads: int) -> Tensor:
         """`[P * K, G * g, C]` -> `[n * K, g, C]`."""
-        wide = x.unflatten(0, (-1, kv_heads)).unflatten(2, (self.width, -1)).transpose(1, 2).flatten(0, 1)
-        return (wide if self.place is None else wide[self.place]).flatten(0, 1)
+        wide: Tensor = x.unflatten(0, (-1, kv_heads)).unflatten(2, (self.shape.samples, -1))
+        return wide.transpose(1, 2).flatten(0, 1)[self.tensors["place"]].flatten(0, 1)
+
+
+def _grid(prompt: Tensor, order: Tensor, lengths: Sequence[int], shape: Shape) -> dict[str, Tensor]:
+    """Rows as places `[P, G]`: the row at each place, the place of each row, and what is beyond a prompt's end."""
+    count = torch.bincount(prompt, minlength=shape.prompts)
+    rank = torch.arange(len(order)) - (count.cumsum(0) - count)[prompt[order]]
+    place = torch.zeros(shape.rows, dtype=torch.int64)
+    place[order] = prompt[order] * shape.samples + rank
+    row = torch.zeros(shape.prompts * shape.samples, dtype=torch.int64)
+    row[place[: len(order)]] = torch.arange(len(order))
+    ends = torch.ones(shape.prompts, dtype=torch.int64)
+    ends[: len(lengths)] = torch.tensor(lengths)
+    beyond = torch.arange(shape.prompt_length) >= ends[:, None]
+    return {"row": row, "place": place, "beyond": _minus_infinity(beyond)}
 
 
 class KVCache:
     """The keys and values of a generation, in room that is allocated once and grows only when it must."""
 
     def __init__(self, sizes: CacheSizes) -> None:
-        self._kv_heads = sizes.kv_heads
-        self.prompts = _Store(sizes, 0, 0)
-        self.own = _Store(sizes, 0, 0)
+        self._sizes = sizes
+        self.prompts = Store(sizes, 0, 0)
+        self.own = Store(sizes, 0, 0)
 
-    def reserve(self, prompts: int, prompt_length: int, rows: int, length: int) -> None:
-        """Room for that many prompts and rows, and for tokens of each."""
+    def reserve(self, prompts: int, prompt_length: int, rows: int, length: int) -> bool:
+        """Room for that many prompts and rows, and for tokens of each; whether anything had to be made anew."""
+        before = self.prompts, self.own
         self.prompts = self.prompts.grown(prompts, prompt_length)
         self.own = self.own.grown(rows, length)
+        return before != (self.prompts, self.own)
 
     def prefill(self, first: int) -> Attend:
         """Causal attention over prompts `[P, T]` that keeps them as the cache's prompts `first` and after."""
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            here, length = slice(first, first + k.shape[0]), k.shape[1]
-            self.prompts.keys[layer, here, :, :, :length] = k.permute(0, 2, 3, 1)
-            self.prompts.values[layer, here, :, :length] = v.transpose(1, 2)
+            self.prompts.fill(layer, first, k, v)
             return causal(layer, q, k, v)
 
         return attend
 
     def decode(self, layout: Layout, index: Tensor) -> Attend:
-        """Attention of one new token per row, which is the `index[i]`-th (from 0) of its completion."""
-        n, longest = len(index), int(index.max()) + 1
-        rows = torch.arange(n, device=index.device)
-        unseen = torch.arange(longest, device=index.device) > index[:, None]
-        hidden = torch.zeros(unseen.shape, device=index.device).masked_fill_(unseen, -torch.inf)
-        mask = hidden[:, None, None] if bool(unseen.any()) else None
+        """Attention of one new token per row, which is the `index[i]`-th (from 0) of its completion.
+
+        Nothing in it depends on what a tensor holds, so that a graph of it can be replayed.
+        """
+        if self.own.is_compiled:
+            return decode_step.attention(self.own, self.prompts, layout.tensors, index)
+        shape, kv_heads = layout.shape, self._sizes.kv_heads
+        rows = torch.arange(shape.rows, device=index.device)
+        unseen = _minus_infinity(torch.arange(shape.own_length, device=index.device) > index[:, None])
 
         def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             self.own.keys[layer, rows, :, :, index] = k[:, 0]
             self.own.values[layer, rows, :, index] = v[:, 0]
-            queries = q[:, 0].unflatten(1, (self._kv_heads, -1)) * q.shape[-1] ** -0.5  # [n, K, g, D/H]
-            mine = _attended(queries.flatten(0, 1), *self.own.part(layer, n, longest), mask)
-            theirs = _attended(
-                layout.to_grid(queries),
-                *self.prompts.part(layer, layout.prompts, layout.longest),
-                layout.hidden,
-            )
-            out = _joined(mine, (layout.to_rows(x, self._kv_heads) for x in theirs))
-            return out.reshape(n, 1, -1, q.shape[-1])
+            queries = q[:, 0].unflatten(1, (kv_heads, -1)) * q.shape[-1] ** -0.5  # [n, K, g, D/H]
+            own = self.own.part(layer, shape.rows, shape.own_length)
+            shared = self.prompts.part(layer, shape.prompts, shape.prompt_length)
+            mine = _attended(queries.flatten(0, 1), *own, unseen)
+            theirs = _attended(layout.to_grid(queries), *shared, layout.tensors["beyond"])
+            out = _joined(mine, (layout.to_rows(x, kv_heads) for x in theirs))
+            return out.reshape(shape.rows, 1, -1, q.shape[-1])
 
         return attend
 
 
-def _attended(
-    q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
+def _attended(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Values `[m, g, D/H]` weighted by exp(score - largest), the largest score and the sum of weights, `[m, g, 1]`.
 
     q: `[m, g, D/H]`, keys `[m, D/H, T]`, values `[m, T, D/H]`; hidden `[rows, 1, 1, T]` is added to the scores.
     """
     scores = _scores(q, keys)
-    if hidden is not None:
-        scores.unflatten(0, (len(hidden), -1)).add_(hidden)
+    scores.unflatten(0, (len(hidden), -1)).add_(hidden)
     largest = scores.amax(-1, keepdim=True)
     weights = scores.sub_(largest).exp_()
     return torch.bmm(weights.to(values.dtype), values), largest, weights.sum(-1, keepdim=True)
+
+
+def _minus_infinity(where: Tensor) -> Tensor:
+    """0 and -inf, to be added to scores: `[R, T]` -> `[R, 1, 1, T]`."""
+    return torch.zeros(where.shape, device=where.device).masked_fill_(where, -torch.inf)[:, None, None]
 
 
 def _scores(q: Tensor, keys: Tensor) -> Tensor:
