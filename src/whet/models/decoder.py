@@ -64,6 +64,11 @@ class Decoder:
             more = layer.down(run.gate(layer.gate(y), layer.up(y)))
         return run.norm(self._model.norm, x, more)[1]
 
+    def read(self, token_ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """The same for any positions; with gradients, where they are enabled."""
+        self.reserve(int(positions.max()) + 1)
+        return self(token_ids, positions, attend)
+
     def _pieces(self, token_ids: Tensor) -> type[_Modules] | type[_Compiled] | type[_WithGradients]:
         if not self.is_compiled:
             return _Modules

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from whet import keys
+from whet.allocator import keep_freed_memory
 from whet.config import Config, WarmStartConfig, dump_config, load_config
 from whet.errors import Interrupted, RunError, WhetError
 from whet.evals.metrics import Metrics as Intervals
@@ -93,6 +94,7 @@ def _with_origin(config: Config) -> Config:
 
 
 def _prepare(config: Config) -> torch.device:
+    keep_freed_memory()
     set_threads(config.num_threads)
     if config.stop.when is not None:
         Condition(config.stop.when)  # raises before anything is made
