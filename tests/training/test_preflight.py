@@ -12,8 +12,9 @@ from whet.policies.from_scratch import FromScratch
 from whet.runs.directory import RunDirectory
 from whet.runs.files import read_tensors
 from whet.training.footprint import Footprint, footprint
+from whet.training.forecast import Sizes, forecast, sizes_of
 from whet.training.job import Data, build_policy
-from whet.training.preflight import Sizes, forecast, preflight, sizes_of
+from whet.training.preflight import preflight
 from whet.types import Batch
 
 PROMPT = PromptConfig()
