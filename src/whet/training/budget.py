@@ -1,15 +1,13 @@
-"""How many tokens a micro-batch may have: what fits into memory, and less once it has run out."""
+"""How many tokens a micro-batch may have: what fits into memory."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from whet.config import MOST_TOKENS, Config
 from whet.doctor.machine import memory_bytes
-from whet.errors import TrainingError
 from whet.interfaces import Policy, Want
 from whet.training.footprint import MASTER_BYTES
 from whet.training.forecast import Sizes, forecast
@@ -35,22 +33,6 @@ def line_through(measure: Callable[[int], int], low: int, high: int) -> Callable
     first, second = measure(low), measure(high)
     per_token = max(0.0, (second - first) / (high - low))
     return lambda tokens: first + per_token * (tokens - low)
-
-
-def halved(budget: int, lengths: Tensor) -> int:
-    """The next budget after memory ran out over sequences of these lengths `[B]`.
-
-    Half of what was really read, where that was less than the budget. Raises `TrainingError` when the budget was no
-    more than the longest sequence, which is never cut.
-    """
-    longest = int(lengths.max())
-    if budget <= longest:
-        raise TrainingError(
-            f"memory ran out over a single sequence of {longest} tokens, which is never cut. Lower "
-            "sampling.max_completion_length or the prompts, turn on policy.activation_checkpointing, or train "
-            "policy.lora; then resume the run: it is saved as it was before this update"
-        )
-    return max(longest, min(budget, int(lengths.sum())) // 2)
 
 
 def cpu_budget(config: Config, sizes: Sizes) -> int:

@@ -92,8 +92,10 @@ class Optimizer:
             parameter.copy_(master)
 
     def forget_gradient(self) -> None:
-        """Drops the gradient."""
+        """Drops the gradient, also what was not gathered yet."""
         self._adamw.zero_grad(set_to_none=True)
+        for parameter, _ in self._pairs:
+            parameter.grad = None
 
     def state_tensors(self) -> dict[str, Tensor]:
         """The moments of every parameter as `<parameter>.<moment>`, and its master; empty before the first step."""

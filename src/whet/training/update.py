@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ from whet.interfaces import Policy, Reduction, Want
 from whet.rollouts.batch import microbatches
 from whet.tracking.metrics import Metrics
 from whet.training.optimizer import Optimizer
+from whet.training.out_of_memory import halved
 from whet.types import Batch, TokenStats
+
+_log = logging.getLogger(__name__)
 
 
 class Objective(Protocol):
@@ -39,23 +43,24 @@ class Objective(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Learner:
     """A policy, the optimizer that moves it, the memory limit of a forward pass, and the other processes."""
 
     policy: Policy
     optimizer: Optimizer
     microbatch_tokens: int
+    """Falls when the memory of a GPU runs out, and stays there; part of every checkpoint."""
     world: World
 
     def update(self, objective: Objective, minibatch: Batch, rate: float) -> Metrics:
         """Moves the policy once.
 
         A non-finite loss or gradient moves nothing and is counted in `optim/skipped`. Nor does a gradient of exactly
-        zero: momentum alone is no reason to move.
+        zero: momentum alone is no reason to move. Where memory runs out the gradient is begun again with smaller
+        micro-batches; raises `TrainingError` when a single sequence is too much.
         """
-        metrics = Metrics()
-        losses = self.backward(objective, minibatch, metrics)
+        losses, metrics = self._gradient(objective, minibatch)
         norm = self.optimizer.clip()
         (non_finite,) = self.world.sum(not math.isfinite(norm + sum(losses.values())))
         if not non_finite and norm > 0:
@@ -69,6 +74,27 @@ class Learner:
         metrics.add("optim/grad_norm", norm)
         metrics.add("optim/learning_rate", rate)
         return metrics
+
+    def _gradient(self, objective: Objective, minibatch: Batch) -> tuple[dict[str, float], Metrics]:
+        """Losses and metrics of the attempt whose gradient is there; an attempt that failed leaves nothing."""
+        while True:
+            metrics = Metrics()
+            try:
+                return self.backward(objective, minibatch, metrics), metrics
+            except torch.OutOfMemoryError as error:
+                reason = str(error).partition("\n")[0]
+            # Only here has the error let go of the tensors of the pass that failed.
+            self.optimizer.forget_gradient()
+            torch.cuda.empty_cache()
+            self._take_less(minibatch.lengths[objective.moving(minibatch)], reason)
+
+    def _take_less(self, lengths: Tensor, reason: str) -> None:
+        before = self.microbatch_tokens
+        self.microbatch_tokens = halved(before, lengths)
+        _log.warning(
+            "memory ran out in an update: micro-batches have %d tokens instead of %d from here on (%s)",
+            self.microbatch_tokens, before, reason,
+        )  # fmt: skip
 
     def backward(self, objective: Objective, minibatch: Batch, metrics: Metrics) -> dict[str, float]:
         """Adds the gradient of the whole update to the parameters; returns what these rows give to each term."""
