@@ -6,7 +6,7 @@ READY  := $(VENV)/.ready
 PEERS  := .venv-peers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras demo test test-all check format peers test-peers constraints clean
+.PHONY: help setup extras demo test test-all check format peers test-peers bench constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,13 @@ $(PEERS)/.ready: $(READY) tools/setup_peers.sh
 
 test-peers: $(PEERS)/.ready ## compare losses, gradients and speed with TRL
 	@$(PEERS)/bin/python -m pytest -n 0 -m peer
+
+bench: $(PEERS)/.ready ## time rollouts, whole steps and start-up beside others, in a few minutes
+	@$(PEERS)/bin/python bench/rollout.py --size tiny
+	@$(PEERS)/bin/python bench/step.py --size tiny --memory
+	@$(PEERS)/bin/python bench/scaling.py --size tiny --most 256
+	@$(PEERS)/bin/python bench/scaling.py --size tiny --roof
+	@$(BIN)/python bench/startup.py --repetitions 3
 
 constraints: $(READY) ## pin the newest versions that fit into constraints.txt
 	@bash tools/lock.sh $(VENV)

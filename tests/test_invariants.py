@@ -107,7 +107,7 @@ def test_padding_does_not_change_the_gradient(algorithm: Algorithm, dtype: torch
     assert_same(gradient(algorithm, batch_of(algorithm, dtype, width=9), dtype), narrow, dtype)
 
 
-@pytest.mark.parametrize("microbatch_tokens", [1, 12, 25])
+@pytest.mark.parametrize("microbatch_tokens", [1, 10, 18])
 def test_cutting_the_update_does_not_change_the_gradient(
     algorithm: Algorithm, dtype: torch.dtype, microbatch_tokens: int
 ) -> None:

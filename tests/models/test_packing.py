@@ -9,7 +9,7 @@ from torch.nn.functional import scaled_dot_product_attention
 import tiny
 from checkpoints import tiny_checkpoint
 from tables import draw
-from whet.models.packed_attention import PackedAttention, Packing
+from whet.models.packed_attention import PackedAttention, Packing, flexible
 from whet.models.packing import packed, padded
 from whet.policies.huggingface import HuggingFace
 from whet.types import Batch
@@ -123,6 +123,14 @@ def test_packed_attention_and_its_gradient_are_those_of_a_dense_mask(
         strict=True,
     ):
         torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=10 * tolerance)
+
+
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_flex_attention_says_the_same() -> None:
+    q, k, v = (x.detach() for x in random_heads(torch.float32, 4, 2, 2))  # no backward pass of it on a CPU
+    attend = flexible(*map(torch.tensor, (PROMPTS, COMPLETIONS, OWNERS)), CPU)
+    found = attend(0, q[None], k[None], v[None], 0.7)  # type: ignore[call-arg]
+    torch.testing.assert_close(found, packing().attend(0, q[None], k[None], v[None], 0.7), rtol=0, atol=1e-5)
 
 
 def test_the_gradient_of_packed_attention_is_that_of_finite_differences() -> None:

@@ -26,18 +26,25 @@ _FLAGS: tuple[list[str], ...] = (["-march=native"], ["-mcpu=native"], [])
 @functools.cache
 def load(name: str) -> ctypes.CDLL | None:
     """The library of the source `name` beside this file; None where it cannot be had."""
-    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None or os.environ.get("WHET_COMPILE") == "0":
+    if os.environ.get("WHET_COMPILE") == "0":
         return None
     source = Path(__file__).with_name(name)
-    path = _cache() / f"{source.stem}-{_identity(source, compiler)}.so"
     try:
+        compiler = _compiler()
+        path = _cache() / f"{source.stem}-{_identity(source, compiler)}.so"
         if not path.exists():
             _compile(source, compiler, path)
         return ctypes.CDLL(str(path))
     except (OSError, subprocess.SubprocessError) as error:
         _log.info("%s is not compiled (%s): torch does its work, more slowly", name, error)
         return None
+
+
+def _compiler() -> str:
+    found = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if found is None:
+        raise FileNotFoundError("no cc, gcc or clang is installed")
+    return found
 
 
 def _cache() -> Path:

@@ -149,19 +149,21 @@ static void tile(const struct step *s, int64_t first, int64_t last, int64_t h, f
         memcpy(s->out + (s->order[i] * s->K + h) * g * D, out + (i - first) * g * D, g * D * sizeof(float));
 }
 
-/* Rows order[first..last). */
-void decode_attention(const struct step *s, int64_t first, int64_t last, float *memory) {
-    while (first < last) {
-        int64_t end = first + 1;
-        while (end < last && end < first + TILE && s->prompt[s->order[end]] == s->prompt[s->order[first]]) end++;
-        for (int64_t h = 0; h < s->K; h++) tile(s, first, end, h, memory);
-        first = end;
+/* Every `parts`-th tile of n rows, beginning with tile `part`: how rows are cut into tiles does not depend on it, and so
+   no bit does. */
+void decode_attention(const struct step *s, int64_t n, int64_t part, int64_t parts, float *memory) {
+    for (int64_t first = 0, number = 0, end; first < n; first = end, number++) {
+        end = first + 1;
+        while (end < n && end < first + TILE && s->prompt[s->order[end]] == s->prompt[s->order[first]]) end++;
+        if (number % parts == part)
+            for (int64_t h = 0; h < s->K; h++) tile(s, first, end, h, memory);
     }
 }
 
-/* x += more, where there is more, and out = x / sqrt(mean(x^2) + eps) * weight, over `rows` rows of `width` numbers, a
-   multiple of 8. */
-void rms_norm(float *x, const float *more, const float *weight, float *out, int64_t rows, int64_t width, float eps) {
+/* x += more, where there is more, and out = x * scale * weight with scale = 1 / sqrt(mean(x^2) + eps), kept where there
+   is room for it, over `rows` rows of `width` numbers, a multiple of 8. */
+void rms_norm(float *x, const float *more, const float *weight, float *out, float *scales, int64_t rows, int64_t width,
+              float eps) {
     for (int64_t r = 0; r < rows; r++, x += width, out += width) {
         v8 squares = {0};
         float sum = 0;
@@ -172,7 +174,25 @@ void rms_norm(float *x, const float *more, const float *weight, float *out, int6
         }
         for (int i = 0; i < 8; i++) sum += squares[i];
         const float scale = 1.0f / __builtin_sqrtf(sum / width + eps);
+        if (scales) scales[r] = scale;
         for (int64_t i = 0; i < width; i += 8) store(out + i, load(x + i) * scale * load(weight + i));
+    }
+}
+
+/* Of the same, from dy: dx += scale * (dy * weight - x * scale^2 * mean(dy * weight * x)), dweight += dy * x * scale. */
+void rms_norm_backward(const float *x, const float *weight, const float *scales, const float *dy, float *dx,
+                       float *dweight, int64_t rows, int64_t width) {
+    for (int64_t r = 0; r < rows; r++, x += width, dy += width, dx += width) {
+        v8 dots = {0};
+        float dot = 0;
+        for (int64_t i = 0; i < width; i += 8) dots += load(dy + i) * load(weight + i) * load(x + i);
+        for (int i = 0; i < 8; i++) dot += dots[i];
+        const float scale = scales[r], back = dot / width * scale * scale * scale;
+        for (int64_t i = 0; i < width; i += 8) {
+            const v8 change = load(dy + i) * scale, value = load(x + i);
+            store(dx + i, load(dx + i) + change * load(weight + i) - value * back);
+            store(dweight + i, load(dweight + i) + change * value);
+        }
     }
 }
 
@@ -190,13 +210,26 @@ void rotate(float *q, float *k, const float *cos, const float *sin, int64_t rows
         }
 }
 
-/* gate = gate / (1 + e^-gate) * up, over a multiple of 8 numbers. */
-void swiglu(float *gate, const float *up, int64_t count) {
+static inline v8 sigmoid8(v8 x) {
+    const v8 zero = {0};
+    const i8 below = x < zero;
+    const v8 e = exp8((v8)(((i8)x & below) | ((i8)-x & ~below)));
+    return (v8)(((i8)e & below) | ((i8)(zero + 1.0f) & ~below)) / (e + 1.0f);
+}
+
+/* out = gate / (1 + e^-gate) * up, over a multiple of 8 numbers. */
+void swiglu(const float *gate, const float *up, float *out, int64_t count) {
     for (int64_t i = 0; i < count; i += 8) {
-        const v8 x = load(gate + i), zero = {0};
-        const i8 below = x < zero;
-        const v8 e = exp8((v8)(((i8)x & below) | ((i8)-x & ~below)));
-        const v8 top = (v8)(((i8)e & below) | ((i8)(zero + 1.0f) & ~below));
-        store(gate + i, x * top / (e + 1.0f) * load(up + i));
+        const v8 x = load(gate + i);
+        store(out + i, x * sigmoid8(x) * load(up + i));
+    }
+}
+
+/* Of the same, from dy. */
+void swiglu_backward(const float *gate, const float *up, const float *dy, float *dgate, float *dup, int64_t count) {
+    for (int64_t i = 0; i < count; i += 8) {
+        const v8 x = load(gate + i), s = sigmoid8(x), d = load(dy + i);
+        store(dgate + i, d * load(up + i) * s * (1.0f + x * (1.0f - s)));
+        store(dup + i, d * x * s);
     }
 }

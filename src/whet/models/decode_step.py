@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -33,10 +33,8 @@ def is_possible(dtype: torch.dtype, device: torch.device, *sizes: int) -> bool:
 
 def attention(own: Store, prompts: Store, layout: Mapping[str, Tensor], index: Tensor) -> Attend:
     """Attention of one new token per row, as `KVCache.decode` has it."""
-    library = _library()
     kv_heads, size = own.values.shape[2], own.values.shape[4]
-    count = min(torch.get_num_threads(), len(index))
-    bounds = [len(index) * i // count for i in range(count + 1)]
+    room = own.length + prompts.length
 
     def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q = q.contiguous()
@@ -48,14 +46,14 @@ def attention(own: Store, prompts: Store, layout: Mapping[str, Tensor], index: T
         )
         numbers = (kv_heads, grouped, size, own.length, prompts.length)
         step = (ctypes.c_int64 * 17)(*(t.data_ptr() for t in tensors), *numbers)
-        memory = torch.empty(count, _TILE * grouped * (2 * size + own.length + prompts.length))
-        calls = [
-            (ctypes.addressof(step), bounds[i], bounds[i + 1], m.data_ptr()) for i, m in enumerate(memory)
-        ]
-        if count == 1:
-            library.decode_attention(*calls[0])
-        else:
-            list(_pool(count).map(lambda call: library.decode_attention(*call), calls))
+
+        threads = min(torch.get_num_threads(), len(index))
+
+        def some(part: int, _next: int) -> None:
+            memory = torch.empty(_TILE * grouped * (2 * size + room))
+            library().decode_attention(ctypes.addressof(step), len(index), part, threads, memory.data_ptr())
+
+        in_parts(threads, some)
         return out
 
     return attend
@@ -68,8 +66,8 @@ def rms_norm(x: Tensor, more: Tensor | None, weight: Tensor, eps: float) -> Tens
     """
     out, width = torch.empty_like(x), len(weight)
     added = 0 if more is None else more.data_ptr()
-    _library().rms_norm(
-        x.data_ptr(), added, weight.data_ptr(), out.data_ptr(), x.numel() // width, width, eps
+    library().rms_norm(
+        x.data_ptr(), added, weight.data_ptr(), out.data_ptr(), 0, x.numel() // width, width, eps
     )
     return out
 
@@ -77,27 +75,45 @@ def rms_norm(x: Tensor, more: Tensor | None, weight: Tensor, eps: float) -> Tens
 def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> None:
     """Rotary embedding of q and k `[n, 1, heads, D/H]`, in place; cos and sin `[n, 1, D/H]`, half of sin negated."""
     sizes = (q.shape[0], q.shape[2], k.shape[2], q.shape[3])
-    _library().rotate(q.data_ptr(), k.data_ptr(), cos.data_ptr(), sin.data_ptr(), *sizes)
+    library().rotate(q.data_ptr(), k.data_ptr(), cos.data_ptr(), sin.data_ptr(), *sizes)
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) * up (Shazeer, 2002.05202), in place of the gate."""
-    _library().swiglu(gate.data_ptr(), up.data_ptr(), gate.numel())
+    library().swiglu(gate.data_ptr(), up.data_ptr(), gate.data_ptr(), gate.numel())
     return gate
 
 
+_KINDS = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "f": ctypes.c_float}
+_SIGNATURES = {
+    "decode_attention": "pnnnp",
+    "rms_norm": "pppppnnf",
+    "rms_norm_backward": "ppppppnn",
+    "rotate": "ppppnnnn",
+    "swiglu": "pppn",
+    "swiglu_backward": "pppppn",
+}
+
+
 @functools.cache
-def _library() -> ctypes.CDLL:
-    library = load(_SOURCE)
-    assert library is not None
-    pointer, number = ctypes.c_void_p, ctypes.c_int64
-    library.decode_attention.argtypes = [pointer, number, number, pointer]
-    library.rms_norm.argtypes = [pointer] * 4 + [number] * 2 + [ctypes.c_float]
-    library.rotate.argtypes = [pointer] * 4 + [number] * 4
-    library.swiglu.argtypes = [pointer] * 2 + [number]
-    for name in ("decode_attention", "rms_norm", "rotate", "swiglu"):
-        getattr(library, name).restype = None
-    return library
+def library() -> ctypes.CDLL:
+    """The compiled functions; there must be some."""
+    found = load(_SOURCE)
+    assert found is not None
+    for name, kinds in _SIGNATURES.items():
+        function = getattr(found, name)
+        function.argtypes, function.restype = [_KINDS[kind] for kind in kinds], None
+    return found
+
+
+def in_parts(count: int, call: Callable[[int, int], None]) -> None:
+    """Calls for [first, last) of `count` things, on as many threads as torch has."""
+    threads = min(torch.get_num_threads(), count)
+    if threads <= 1:
+        call(0, count)
+        return
+    bounds = [count * i // threads for i in range(threads + 1)]
+    list(_pool(threads).map(call, bounds[:-1], bounds[1:]))
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, silu
 
-from whet.models import decode_step
+from whet.models import decode_step, fused
 from whet.models.attention import Attend
 from whet.models.kv_cache import CacheSizes
 
@@ -52,7 +52,7 @@ class Decoder:
         """Hidden states after the last norm. positions: `[B, T]`, below what `reserve` was told."""
         x = self._model.embed_tokens(token_ids)
         cos, sin = self._cos[positions], self._sin[positions]  # [B, T, D/H]
-        run = _Compiled if token_ids.shape[1] == 1 and self._is_compiled else _Modules
+        run = self._pieces(token_ids)
         more = None  # what the residual stream is still to be given
         for number, layer in enumerate(self._layers):
             x, y = run.norm(layer.before_attention, x, more)
@@ -64,8 +64,13 @@ class Decoder:
             more = layer.down(run.gate(layer.gate(y), layer.up(y)))
         return run.norm(self._model.norm, x, more)[1]
 
+    def _pieces(self, token_ids: Tensor) -> type[_Modules] | type[_Compiled] | type[_WithGradients]:
+        if not self.is_compiled:
+            return _Modules
+        return _Compiled if token_ids.shape[1] == 1 and not torch.is_grad_enabled() else _WithGradients
+
     @cached_property
-    def _is_compiled(self) -> bool:
+    def is_compiled(self) -> bool:
         sizes, width = self.sizes, self._model.norm.weight.shape[0]
         inner = self._module.config.intermediate_size
         return decode_step.is_possible(sizes.dtype, sizes.device, sizes.head_size // 2, width, inner)
@@ -140,7 +145,7 @@ class _Modules:
     @staticmethod
     def gate(gate: Tensor, up: Tensor) -> Tensor:
         """silu(gate) * up."""
-        return silu(gate, inplace=True).mul_(up)
+        return silu(gate) * up
 
 
 class _Compiled:
@@ -161,6 +166,28 @@ class _Compiled:
     def gate(gate: Tensor, up: Tensor) -> Tensor:
         """silu(gate) * up."""
         return decode_step.swiglu(gate, up)
+
+
+class _WithGradients:
+    """The same in C, with gradients."""
+
+    @staticmethod
+    def norm(module: Any, x: Tensor, more: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x with more, and its norm."""
+        found: tuple[Tensor, Tensor] = fused.Norm.apply(x, more, module.weight, module.variance_epsilon)
+        return found
+
+    @staticmethod
+    def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotary embedding."""
+        found: tuple[Tensor, Tensor] = fused.Rotate.apply(q, k, cos, sin)
+        return found
+
+    @staticmethod
+    def gate(gate: Tensor, up: Tensor) -> Tensor:
+        """silu(gate) * up."""
+        found: Tensor = fused.SwiGLU.apply(gate, up)
+        return found
 
 
 def is_known(module: nn.Module) -> bool:

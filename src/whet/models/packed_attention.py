@@ -9,12 +9,16 @@ they are weighted by their normalisers (online softmax, Milakov and Gimelshein, 
 Packed tokens are M; H query heads, K heads of keys and values, d numbers a head.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+from whet.models.attention import Attend
 
 LIKE = 0.75
 """Spans share a block with the longest of it down to this part of its length; the rest is padding."""
@@ -136,6 +140,34 @@ class Packing:
         """An `Attend` of one row of M tokens, `[1, M, heads, d]`. scale: of q k, 1 / sqrt(d) if not given."""
         out: Tensor = PackedAttention.apply(q[0], k[0], v[0], self, scale)
         return out[None]
+
+
+def flexible(prompts: Tensor, completions: Tensor, owners: Tensor, device: torch.device) -> Attend:
+    """The same attention through FlexAttention (torch), which knows what it can leave out; compiled on CUDA."""
+    lengths = torch.cat([prompts, completions]).to(device)
+    spans = torch.arange(len(lengths), device=device).repeat_interleave(lengths)  # [M]
+    seen = torch.cat([torch.arange(len(prompts)), owners]).to(device)[
+        spans
+    ]  # [M], the prompt that a token sees
+    order = torch.arange(len(spans), device=device)  # a prompt stands before its completions
+
+    def is_seen(_batch: Tensor, _head: Tensor, q: Tensor, k: Tensor) -> Tensor:
+        return ((spans[k] == spans[q]) | (spans[k] == seen[q])) & (order[k] <= order[q])
+
+    blocks = create_block_mask(is_seen, None, None, len(spans), len(spans), device=str(device))
+    attention: Any = _compiled() if device.type == "cuda" else flex_attention
+
+    def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        out: Tensor = attention(q, k, v, block_mask=blocks, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
+        return out.transpose(1, 2)
+
+    return attend
+
+
+@functools.cache
+def _compiled() -> Any:
+    return torch.compile(flex_attention, dynamic=True)
 
 
 class PackedAttention(torch.autograd.Function):

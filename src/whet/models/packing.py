@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from whet.models.attention import Attend, causal
-from whet.models.packed_attention import Packing, Spans
+from whet.models.packed_attention import Packing, Spans, flexible
 from whet.types import Batch
 
 
@@ -68,7 +68,7 @@ class Cut:
 
 
 def can_pack(device: torch.device) -> bool:
-    """Whether attention of packed tokens is there for a device."""
+    """Whether attention of packed tokens has been proven on a device; through FlexAttention it has not on any yet."""
     return device.type == "cpu"
 
 
@@ -101,11 +101,13 @@ def packed(batch: Batch) -> Layout:
     place = (prompts.cumsum(0) - prompts)[prompt][:, None] + torch.arange(width)  # right for what is shared
     place.flatten()[tails] = len(heads) + torch.arange(len(tails))
     source = torch.cat([heads, tails]).to(batch.token_ids.device)
+    spans = prompts, completions, prompt[rows]
+    on_cpu = source.device.type == "cpu"
     return Layout(
         token_ids=batch.token_ids.flatten()[source][None],
         positions=(source % width)[None],
         predictors=_before(batch, place[:, :-1].to(source.device)),
-        attend=Packing.of(prompts, completions, prompt[rows]).attend,
+        attend=Packing.of(*spans).attend if on_cpu else flexible(*spans, source.device),
     )
 
 
