@@ -18,6 +18,7 @@ from whet.policies.from_scratch import FromScratchPolicy
 from whet.rollouts.batch import make_batch
 from whet.runs import reader
 from whet.runs.directory import RunDirectory, list_runs
+from whet.tracking.metrics import Metrics
 from whet.training import launch
 from whet.training.objectives import Reinforcement
 from whet.training.optimizer import Optimizer
@@ -30,13 +31,13 @@ OBJECTIVE = Reinforcement(DrGRPO(), True)
 
 
 def short_of_memory(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
-    """A card on which a pass over more tokens than this fails after its forward pass; returns the tokens of each."""
+    """A card on which a pass over more rows than this fails after its forward pass; returns the rows of each."""
     real, passes = FromScratchPolicy.forward, list[int]()
 
     def forward(self: FromScratchPolicy, batch: Batch, *want: Any) -> TokenStats:
         stats = real(self, batch, *want)
         if torch.is_grad_enabled():
-            passes.append(int(batch.lengths.sum()))
+            passes.append(len(batch))
             if passes[-1] > most:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return stats
@@ -53,48 +54,111 @@ def ready(microbatch_tokens: int = 10**6) -> tuple[Learner, Batch]:
     return learner, with_advantages(batch, DrGRPO(), {})
 
 
-def gradients(learner: Any, batch: Batch) -> dict[str, torch.Tensor]:
-    learner._gradient(OBJECTIVE, batch)
+def gradients(learner: Learner, batch: Batch) -> dict[str, torch.Tensor]:
+    learner.backward(OBJECTIVE, batch, Metrics())
     return {n: p.grad.clone() for n, p in learner.policy.module.named_parameters() if p.grad is not None}
+
+
+def rows(*lengths: int) -> Batch:
+    """A group of these lengths, its prompt of two tokens included."""
+    width = max(lengths)
+    mask = torch.arange(width).expand(len(lengths), width) >= 2
+    zeros = torch.zeros(len(lengths), width)
+    return Batch(
+        token_ids=torch.ones(len(lengths), width, dtype=torch.int64),
+        lengths=torch.tensor(lengths),
+        loss_mask=mask & (torch.arange(width) < torch.tensor(lengths)[:, None]),
+        group=torch.zeros(len(lengths), dtype=torch.int64),
+        truncated=torch.zeros(len(lengths), dtype=torch.bool),
+        rewards=zeros,
+        sampling_logprobs=zeros,
+    )
 
 
 @pytest.mark.parametrize(
     ("budget", "lengths", "less"),
     [
-        (100, [9, 9, 30, 52], 52),  # half would not hold the longest
-        (100, [9, 9, 30, 40], 44),  # 88 were read
-        (60, [9, 9, 30, 40], 40),
-        (1000, [3] * 100, 150),
         (80, [9, 9, 30, 40], 40),
+        (1000, [9, 9, 30, 40], 44),  # 88 were read
+        (40, [9, 9, 30, 40], 20),  # the two short ones shared a micro-batch
+        (3, [3] * 100, 1),  # a shared prompt and one token each, the last of which is not read
     ],
 )
-def test_the_budget_halves_down_to_the_longest_sequence(budget: int, lengths: list[int], less: int) -> None:
-    assert halved(budget, torch.tensor(lengths)) == less
+def test_the_budget_halves_until_every_sequence_is_alone(budget: int, lengths: list[int], less: int) -> None:
+    assert halved(budget, rows(*lengths), packs=True) == less
 
 
-@pytest.mark.parametrize("budget", [40, 5])
-def test_a_sequence_is_never_cut(budget: int) -> None:
-    with pytest.raises(TrainingError, match=r"a single sequence of 40 tokens.*max_completion_length"):
-        halved(budget, torch.tensor([9, 40]))
+@pytest.mark.parametrize(("budget", "lengths"), [(40, [40]), (20, [30, 40]), (1, [9, 9])])
+@pytest.mark.parametrize("packs", [True, False])
+def test_a_sequence_is_never_cut(budget: int, lengths: list[int], packs: bool) -> None:
+    longest = max(lengths)
+    with pytest.raises(TrainingError, match=rf"a single sequence, of {longest} tokens.*max_completion_length"):
+        halved(budget, rows(*lengths), packs)
 
 
 def test_the_gradient_is_that_of_small_micro_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = gradients(*ready(microbatch_tokens=12))
+    expected = gradients(*ready(microbatch_tokens=9))
     learner, batch = ready()
-    passes = short_of_memory(monkeypatch, 16)
+    passes = short_of_memory(monkeypatch, 2)
     found = gradients(learner, batch)
-    assert passes[0] == int(batch.lengths.sum()) > 16
+    assert passes[0] > 2 >= max(passes[-2:])
     assert learner.microbatch_tokens < 10**6
     assert found.keys() == expected.keys()
     for name, gradient in found.items():
         torch.testing.assert_close(gradient, expected[name], rtol=1e-6, atol=1e-6)
 
 
+def test_what_passes_before_the_failure_gave_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = gradients(*ready(microbatch_tokens=9))
+    learner, batch = ready(microbatch_tokens=12)
+    real, count = torch.Tensor.backward, iter(range(100))
+
+    def backward(tensor: torch.Tensor, *arguments: Any) -> None:
+        real(tensor, *arguments)
+        if next(count) == 1:  # the second pass, when all its gradients are there
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
+    found = gradients(learner, batch)
+    assert learner.microbatch_tokens < 12
+    assert next(count) > 3
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-6, atol=1e-6)
+
+
+def test_an_update_that_gave_up_leaves_the_limit_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, batch = ready()
+    short_of_memory(monkeypatch, 0)
+    with pytest.raises(TrainingError, match="a single sequence"):
+        learner.update(OBJECTIVE, batch, 0.01)
+    assert learner.microbatch_tokens == 10**6  # or a larger card would go on with single sequences
+    assert all(p.grad is None for p in learner.policy.module.parameters())
+
+
+def test_moments_that_do_not_fit_stop_with_all_or_none_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, batch = ready()
+    learner.backward(OBJECTIVE, batch, Metrics())
+    real = torch.zeros_like
+    made = iter(range(100))
+
+    def zeros_like(tensor: torch.Tensor, **more: Any) -> torch.Tensor:
+        if next(made) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nand more")
+        return real(tensor, **more)
+
+    with monkeypatch.context() as card:
+        card.setattr(torch, "zeros_like", zeros_like)
+        with pytest.raises(TrainingError, match=r"\(CUDA out of memory\.\): the moments of AdamW take 2"):
+            learner.optimizer.step(0.01)
+    assert next(made) == 4
+    assert learner.optimizer.state_tensors() == {}
+
+
 def test_an_update_that_was_begun_again_moves_once_and_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, batch = ready(microbatch_tokens=12)
+    plain, batch = ready(microbatch_tokens=9)
     one = plain.update(OBJECTIVE, batch, 0.01)
     learner, batch = ready()
-    short_of_memory(monkeypatch, 16)
+    short_of_memory(monkeypatch, 2)
     other = learner.update(OBJECTIVE, batch, 0.01)
     assert other.state_dict().keys() == one.state_dict().keys()
     assert other.values() == pytest.approx(one.values(), rel=1e-4, abs=1e-6)
@@ -107,7 +171,7 @@ def test_the_next_update_begins_with_what_did_fit_and_one_line_was_said(
     monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     learner, batch = ready()
-    passes = short_of_memory(monkeypatch, 16)
+    passes = short_of_memory(monkeypatch, 2)
     with caplog.at_level(logging.WARNING):
         learner.update(OBJECTIVE, batch, 0.01)
     limit, said = learner.microbatch_tokens, [r.getMessage() for r in caplog.records]
@@ -116,7 +180,7 @@ def test_the_next_update_begins_with_what_did_fit_and_one_line_was_said(
     passes.clear()
     caplog.clear()
     learner.update(OBJECTIVE, batch, 0.01)
-    assert max(passes) <= 16
+    assert max(passes) <= 2
     assert (learner.microbatch_tokens, caplog.records) == (limit, [])
 
 
@@ -152,7 +216,7 @@ def test_what_memory_allowed_survives_a_resume(tmp_path: Path, monkeypatch: pyte
     whole = launch.start(tiny.config(tmp_path / "whole", **SETTINGS, max_steps=2))
     assert limit_in(whole, "2") == 1000
     with monkeypatch.context() as card:
-        short_of_memory(card, 12)
+        short_of_memory(card, 2)
         run = launch.start(tiny.config(tmp_path / "run", **SETTINGS, max_steps=2))
     limit = limit_in(run, "2")
     assert (limit_in(run, "0"), limit < 1000) == (1000, True)
@@ -165,8 +229,8 @@ def test_a_sequence_that_does_not_fit_stops_the_run_saved_and_it_goes_on_where_m
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as card:
-        short_of_memory(card, 1)
-        with pytest.raises(TrainingError, match="a single sequence of"):
+        short_of_memory(card, 0)
+        with pytest.raises(TrainingError, match="a single sequence"):
             launch.start(tiny.config(tmp_path, **SETTINGS, max_steps=2))
     (run,) = list_runs(tmp_path)
     assert reader.state(run) == "failed"

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from whet.config import SamplingConfig
+from whet.doctor.machine import size
 from whet.errors import TrainingError
+from whet.rollouts.batch import microbatches
+from whet.types import Batch
 
 
-def halved(budget: int, lengths: Tensor) -> int:
-    """The next budget after memory ran out over sequences of these lengths `[B]`.
+def halved(budget: int, batch: Batch, packs: bool) -> int:
+    """The next budget, in tokens of a micro-batch, after memory ran out over these rows.
 
-    Half of what was really read, where that was less than the budget. Raises `TrainingError` when the budget was no
-    more than the longest sequence, which is never cut.
+    Half of their tokens, where these were fewer than the budget. Raises `TrainingError` when every micro-batch was a
+    single sequence already, which is never cut.
     """
-    longest = int(lengths.max())
-    if budget <= longest:
+    if budget == 1 or all(len(rows) == 1 for rows in microbatches(batch, budget, packs)):
         raise TrainingError(
-            f"memory ran out over a single sequence of {longest} tokens, which is never cut. Lower "
-            "sampling.max_completion_length or the prompts, turn on policy.activation_checkpointing, or train "
-            "policy.lora; then resume the run: it is saved as it was before this update"
+            f"memory ran out over a single sequence, of {int(batch.lengths.max())} tokens or fewer, which is never "
+            "cut. Lower sampling.max_completion_length or the prompts, turn on policy.activation_checkpointing, or "
+            "train policy.lora; then resume the run: it is saved as it was before this update"
         )
-    return max(longest, min(budget, int(lengths.sum())) // 2)
+    return max(1, min(budget, int(batch.lengths.sum())) // 2)
+
+
+def first_line(error: Exception) -> str:
+    """What could not be had; further lines are advice on torch's own settings."""
+    return str(error).partition("\n")[0]
+
+
+def in_optimizer(weights: int, error: Exception) -> TrainingError:
+    """The error of an optimizer that memory did not suffice for: of a policy with so many bytes to train."""
+    return TrainingError(
+        f"memory ran out while moving the policy ({first_line(error)}): the moments of AdamW take "
+        f"{size(2 * weights)}. Train policy.lora, or lower engine.max_rows or set engine.cache_mb; then resume the run"
+    )
 
 
 def in_sampling(sampling: SamplingConfig, reason: str) -> TrainingError:

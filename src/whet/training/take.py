@@ -12,7 +12,7 @@ from whet.errors import TrainingError
 from whet.rollouts.metrics import records
 from whet.training.failures import check_failures
 from whet.training.job import Job
-from whet.training.out_of_memory import in_sampling
+from whet.training.out_of_memory import first_line, in_sampling
 from whet.types import Rollout, StepGroups
 
 
@@ -54,7 +54,7 @@ def _sampled(job: Job, step: int) -> StepGroups:
     try:
         return job.source.take(step)
     except torch.OutOfMemoryError as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
     # Raised here, where the engine's tensors are free again and leave room to save the run.
     raise in_sampling(job.config.sampling, reason)
 

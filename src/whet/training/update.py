@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 
 from whet.distributed.world import World
+from whet.errors import TrainingError
 from whet.functional.reduction import loss_weights
 from whet.interfaces import Policy, Reduction, Want
 from whet.rollouts.batch import microbatches
 from whet.tracking.metrics import Metrics
 from whet.training.optimizer import Optimizer
-from whet.training.out_of_memory import halved
+from whet.training.out_of_memory import first_line, halved
 from whet.types import Batch, TokenStats
 
 _log = logging.getLogger(__name__)
@@ -60,7 +61,8 @@ class Learner:
         zero: momentum alone is no reason to move. Where memory runs out the gradient is begun again with smaller
         micro-batches; raises `TrainingError` when a single sequence is too much.
         """
-        losses, metrics = self._gradient(objective, minibatch)
+        metrics = Metrics()
+        losses = self.backward(objective, minibatch, metrics)
         norm = self.optimizer.clip()
         (non_finite,) = self.world.sum(not math.isfinite(norm + sum(losses.values())))
         if not non_finite and norm > 0:
@@ -75,33 +77,52 @@ class Learner:
         metrics.add("optim/learning_rate", rate)
         return metrics
 
-    def _gradient(self, objective: Objective, minibatch: Batch) -> tuple[dict[str, float], Metrics]:
-        """Losses and metrics of the attempt whose gradient is there; an attempt that failed leaves nothing."""
+    def backward(self, objective: Objective, minibatch: Batch, metrics: Metrics) -> dict[str, float]:
+        """Puts the gradient of the whole update into the parameters; returns what these rows give to each term.
+
+        Processes meet before and after their own passes, never between them: one that begins again keeps the others
+        waiting and changes nothing for them, and where one has to give up, all do.
+        """
+        minibatch = self.weighted(objective, minibatch)
+        minibatch = minibatch.rows(objective.moving(minibatch).nonzero()[:, 0])
+        losses, failure = dict[str, float](), None
+        try:
+            losses = self._gradient(objective, minibatch, metrics)
+        except TrainingError as error:
+            failure = error
+        self.world.raise_together(failure)
+        self.world.sum_gradients(self.optimizer.masters)
+        return losses
+
+    def _gradient(self, objective: Objective, minibatch: Batch, metrics: Metrics) -> dict[str, float]:
+        """The gradient of this process's rows, begun again with less until memory suffices.
+
+        An attempt that failed leaves nothing. The limit that did is that of all later updates.
+        """
+        limit = self.microbatch_tokens
         while True:
-            metrics = Metrics()
+            measured = Metrics()
             try:
-                return self.backward(objective, minibatch, metrics), metrics
+                losses = self._passes(objective, minibatch, limit, measured)
+                break
             except torch.OutOfMemoryError as error:
-                reason = str(error).partition("\n")[0]
+                reason = first_line(error)
             # Only here has the error let go of the tensors of the pass that failed.
             self.optimizer.forget_gradient()
             torch.cuda.empty_cache()
-            self._take_less(minibatch.lengths[objective.moving(minibatch)], reason)
+            limit = halved(limit, minibatch, self.policy.packs)
+        if limit < self.microbatch_tokens:
+            said = "memory ran out in an update: micro-batches have %d tokens instead of %d from here on (%s)"
+            _log.warning(said, limit, self.microbatch_tokens, reason)
+            self.microbatch_tokens = limit
+        metrics.merge(measured)
+        return losses
 
-    def _take_less(self, lengths: Tensor, reason: str) -> None:
-        before = self.microbatch_tokens
-        self.microbatch_tokens = halved(before, lengths)
-        _log.warning(
-            "memory ran out in an update: micro-batches have %d tokens instead of %d from here on (%s)",
-            self.microbatch_tokens, before, reason,
-        )  # fmt: skip
-
-    def backward(self, objective: Objective, minibatch: Batch, metrics: Metrics) -> dict[str, float]:
-        """Adds the gradient of the whole update to the parameters; returns what these rows give to each term."""
-        minibatch = self.weighted(objective, minibatch)
-        minibatch = minibatch.rows(objective.moving(minibatch).nonzero()[:, 0])
+    def _passes(
+        self, objective: Objective, minibatch: Batch, limit: int, metrics: Metrics
+    ) -> dict[str, float]:
         losses: Counter[str] = Counter()
-        for rows in microbatches(minibatch, self.microbatch_tokens, self.policy.packs):
+        for rows in microbatches(minibatch, limit, self.policy.packs):
             micro = minibatch.rows(rows)
             stats = self.policy.forward(micro, objective.want)
             terms = {name: weighted_sum(micro, term) for name, term in objective.terms(micro, stats).items()}
@@ -109,7 +130,6 @@ class Learner:
             self.optimizer.gather()
             losses.update({name: float(term.detach()) for name, term in terms.items()})
             objective.measure(micro, stats, metrics)
-        self.world.sum_gradients(self.optimizer.masters)
         return dict(losses)
 
     def weighted(self, objective: Objective, minibatch: Batch) -> Batch:
