@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import torch
 
 from whet.config import Config, PromptConfig
 from whet.engines.huggingface import HuggingFace
@@ -12,6 +15,7 @@ from whet.engines.native import Native
 from whet.evals.evaluate import CHUNK
 from whet.functional.logprobs import MAX_LOGITS
 from whet.interfaces import Policy
+from whet.models.kv_cache import Shape
 from whet.text.prompts import PromptEncoder
 from whet.training.footprint import MASTER_BYTES, Footprint, footprint
 from whet.training.job import Data, Horizon
@@ -34,10 +38,12 @@ class Sizes:
     policy: Footprint
     packs: bool
     """Whether the policy reads a prompt once a group, and no padding."""
+    on_gpu: bool = False
+    """Where the run will be: the native engine rounds its sizes up there."""
 
 
-def sizes_of(policy: Policy, data: Data, prompt: PromptConfig) -> Sizes:
-    """The sizes of a policy that was built, and of the data."""
+def sizes_of(policy: Policy, data: Data, prompt: PromptConfig, device: torch.device) -> Sizes:
+    """The sizes of a policy that was built, and of the data. device: that of the run."""
     encode = PromptEncoder(policy.tokenizer, prompt)
     examples = (*data.train, *data.plan.examples)
     return Sizes(
@@ -47,6 +53,7 @@ def sizes_of(policy: Policy, data: Data, prompt: PromptConfig) -> Sizes:
         vocab_size=policy.tokenizer.vocab_size,
         policy=footprint(policy.module),
         packs=policy.packs,
+        on_gpu=device.type == "cuda",
     )
 
 
@@ -115,16 +122,25 @@ def _memory(config: Config, sizes: Sizes) -> dict[str, int]:
 
 
 def _kv_cache(config: Config, sizes: Sizes) -> int:
-    """Keys and values of the rows in flight, at full length: those of a step, or of a chunk of an evaluation."""
-    completions = config.batch.prompts_per_step * _generations(config)
-    evaluated = min(CHUNK, sizes.num_test) * config.eval.num_samples
-    rows = max(completions, evaluated)
-    rows = min(rows, int(getattr(config.engine, "max_rows", rows)))
-    if sizes.policy.generates and isinstance(config.engine, Native):
-        rows = min(rows, HuggingFace().max_rows)  # what the native engine hands over to
-    length = sizes.longest_prompt + config.sampling.max_completion_length
-    policy = sizes.policy
-    return 2 * policy.num_layers * rows * length * policy.kv_width * policy.number_bytes
+    """Of what is in flight at once, at full length; 0 for a model or an engine that does not tell."""
+    engine, policy = config.engine, sizes.policy
+    if isinstance(engine, Native) and not policy.is_known:
+        engine = HuggingFace(max_rows=min(engine.max_rows, HuggingFace().max_rows))
+    token_bytes = 2 * policy.num_layers * policy.kv_width * policy.number_bytes
+    if not isinstance(engine, Native | HuggingFace) or not token_bytes:
+        return 0
+    tokens = (engine.cache_tokens(asked, token_bytes, sizes.on_gpu) for asked in _asked(config, sizes))
+    return token_bytes * max(tokens)
+
+
+def _asked(config: Config, sizes: Sizes) -> Iterator[Shape]:
+    """What is asked of the engine in one call: by a step, and by a chunk of an evaluation."""
+    lengths = sizes.longest_prompt, config.sampling.max_completion_length
+    calls = [(min(CHUNK, sizes.num_test), config.eval.num_samples)]
+    if config.stage == "rl":
+        calls.append((config.batch.prompts_per_step, config.batch.num_generations))
+    for prompts, samples in calls:
+        yield Shape(prompts * samples, prompts, samples, *lengths)
 
 
 def _activations(config: Config, sizes: Sizes) -> int:

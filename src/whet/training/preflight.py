@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 
 from whet.config import Config
+from whet.runs.policy import pick_device
 from whet.tracking.open import check_trackers
 from whet.training.forecast import forecast, sizes_of
 from whet.training.job import Data, build_policy
@@ -21,8 +22,9 @@ def preflight(config: Config) -> dict[str, Any]:
     once the forecast is told: see `settle.refuse_too_large`.
     """
     check_trackers(config.trackers)
+    device = pick_device(config.device)
     data = Data.load(config)
     policy = build_policy(config, data, torch.device("cpu"))
     cast(Any, config.engine).build(policy)
-    sizes = sizes_of(policy, data, config.prompt)
+    sizes = sizes_of(policy, data, config.prompt, device)
     return forecast(with_budget(config, sizes), sizes)

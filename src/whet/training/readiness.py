@@ -42,7 +42,7 @@ def findings(config: Config, hub_answers: bool = False) -> list[Finding]:
         if data is not None:
             policy = look("policy", lambda: _built(config, data), _parameters)
             if policy is not None:
-                sizes = sizes_of(policy, data, config.prompt)
+                sizes = sizes_of(policy, data, config.prompt, device or torch.device("cpu"))
                 expected = forecast(with_budget(config, sizes), sizes)
                 look.rows += [_memory(expected, device), _disk(config, expected)]
     return look.rows

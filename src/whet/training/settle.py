@@ -27,7 +27,7 @@ def settled(config: Config, policy: Policy, data: Data, device: torch.device) ->
     if device.type == "cpu":
         config = _with_threads(config, policy)
     if device.type == "cpu" or config.batch.microbatch_tokens == "auto":
-        sizes = sizes_of(policy, data, config.prompt)
+        sizes = sizes_of(policy, data, config.prompt, device)
         config = with_budget(config, sizes, None if device.type == "cpu" else policy)
         if device.type == "cpu":
             refuse_too_large(forecast(config, sizes)["memory_bytes"])
