@@ -33,7 +33,7 @@ class BatchConfig(Settings):
     microbatch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = 16384
     """Tokens per forward pass (a prompt counts once per group): a memory limit that changes nothing beyond rounding.
     auto: as many as fit, found once at the start and written into the run. When the memory of a GPU runs out in an
-    update, the rest of the run has half as many."""
+    update, the rest of the run has half as many, or fewer."""
 
     @property
     def token_limit(self) -> int:

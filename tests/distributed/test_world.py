@@ -188,7 +188,9 @@ def test_a_process_whose_memory_ran_out_begins_again_and_the_update_is_that_of_o
 def test_where_one_process_gives_up_all_stop_and_none_waits(tmp_path: Path) -> None:
     def work(rank: int) -> None:
         learner, batch, objective = _short_learner(World(), most=0)
-        with pytest.raises(TrainingError, match="a single sequence" if rank else "another process has stopped"):
+        with pytest.raises(
+            TrainingError, match="a single sequence" if rank else "another process has stopped"
+        ):
             learner.update(objective, batch, 0.01)
         assert learner.policy.version == 0
 

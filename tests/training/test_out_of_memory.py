@@ -92,7 +92,9 @@ def test_the_budget_halves_until_every_sequence_is_alone(budget: int, lengths: l
 @pytest.mark.parametrize("packs", [True, False])
 def test_a_sequence_is_never_cut(budget: int, lengths: list[int], packs: bool) -> None:
     longest = max(lengths)
-    with pytest.raises(TrainingError, match=rf"a single sequence, of {longest} tokens.*max_completion_length"):
+    with pytest.raises(
+        TrainingError, match=rf"a single sequence, of {longest} tokens.*max_completion_length"
+    ):
         halved(budget, rows(*lengths), packs)
 
 

@@ -96,7 +96,7 @@ def test_memory_is_counted_by_hand(config):
         "gradients": 4000,
         "optimizer": 8000,
         "reference": 0,
-        "kv_cache": 21504,  # (7 prompts * 16 tokens + 7 rows * 8) * keys and values: 2 * 2 layers * width 8 * 4 bytes
+        "kv_cache": 21504,  # (7 prompts * 16 tokens + 7 rows * 8) * 2 * 2 layers * width 8 * 4 bytes
         "activations": 80960,  # (2 groups * 35 tokens * (16 * 2 + 2) * 8 + 10 * 6 * 5 * 4) * 4 bytes
         "total": 118464,
     }
