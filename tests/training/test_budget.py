@@ -55,7 +55,7 @@ def test_on_a_cpu_one_step_more_would_not_fit(tmp_path: Path, monkeypatch: pytes
 
 
 def short_card(monkeypatch: pytest.MonkeyPatch, free: int) -> list[tuple[int, int]]:
-    """A GPU with so many free bytes, on which a pass takes 1000 and 70 for each row; returns rows and tokens of each."""
+    """A GPU with so many free bytes, where a pass takes 1000 and 70 for each row; returns rows and tokens of each."""
     passes: list[tuple[int, int]] = []
 
     def peak(policy: Policy, batch: Any, want: object) -> int:

@@ -77,7 +77,7 @@ class WarmStart:
         policy.version = state["policy_version"]
         self._learner.optimizer.load_state_tensors(read_tensors(directory / "optimizer.safetensors"))
         self.step = state["step"]
-        self._learner.microbatch_tokens = state["microbatch_tokens"]
+        self._learner.microbatch_tokens = state.get("microbatch_tokens", self._learner.microbatch_tokens)
         self._source.load_state_dict(state)
         self._recent.extend(math.inf if value is None else value for value in state["recent"])
 
