@@ -36,8 +36,10 @@ def test_every_direct_dependency_but_torch_is_pinned() -> None:
     assert wanted - pinned == {"torch"}
 
 
-def test_the_version_of_the_package_heads_the_changelog() -> None:
+def test_the_version_of_the_package_is_the_newest_release_of_the_changelog() -> None:
     headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    if headings[0] == "Unreleased":
+        headings = headings[1:]
     assert headings[0] == PROJECT["project"]["version"]
 
 

@@ -76,6 +76,7 @@ class Decoder:
 
     @cached_property
     def is_compiled(self) -> bool:
+        """Whether norms, rotary embedding and gates are computed in C."""
         sizes, width = self.sizes, self._model.norm.weight.shape[0]
         inner = self._module.config.intermediate_size
         return decode_step.is_possible(sizes.dtype, sizes.device, sizes.head_size // 2, width, inner)
