@@ -50,6 +50,34 @@ def test_rounding_in_a_large_vocabulary_never_draws_beyond_the_last_token_that_h
     assert inverse_cdf(weights, torch.tensor([1 - 2**-24])).item() < 100_000
 
 
+def test_a_large_vocabulary_is_searched_in_blocks_with_the_same_result():
+    noise = torch.Generator().manual_seed(3)
+    weights = torch.randint(0, 4, (64, 128 * 200), generator=noise).float()  # sums of it are exact in float32
+    u = torch.randint(0, 2**24, (64,), generator=noise) * 2.0**-24
+    u[:3] = torch.tensor([0.0, 0.5, 1 - 2**-24])
+    cdf = weights.double().cumsum(-1)
+    target = (u * cdf[:, -1].float()).double()
+    expected = [int((row > t).nonzero()[0]) for row, t in zip(cdf, target, strict=True)]
+    assert inverse_cdf(weights, u).tolist() == expected
+
+
+@pytest.mark.parametrize("number", [0.0, 0.37, 1 - 2**-24])
+def test_of_many_blocks_one_with_weight_is_drawn_and_a_token_with_weight_in_it(number):
+    weights = torch.zeros(2, 128 * 200)
+    weights[0, [700, 701, 9_000]] = torch.tensor([0.1, 1e-30, 0.3])
+    weights[1] = torch.rand(128 * 200, generator=torch.Generator().manual_seed(4)).pow(40)
+    drawn = inverse_cdf(weights, torch.full((2,), number))
+    assert (weights.gather(1, drawn[:, None]) > 0).all()
+
+
+def test_logits_of_16_bits_are_read_as_the_float32_that_they_are():
+    logits = torch.randn(40, 128 * 130, generator=torch.Generator().manual_seed(5)).bfloat16()
+    u = uniforms(torch.arange(40), torch.zeros(40, dtype=torch.int64))
+    narrow, wide = (sample(x, u, SamplingParams()) for x in (logits, logits.float()))
+    assert torch.equal(narrow[0], wide[0]) and torch.equal(narrow[1], wide[1])
+    assert narrow[1].dtype == torch.float32
+
+
 def test_a_draw_depends_on_its_own_row_only():
     u = torch.tensor([0.1, 0.6, 0.9])
     together, _ = sample(LOGITS.expand(3, -1), u, SamplingParams())

@@ -9,8 +9,10 @@ from torch.nn.functional import scaled_dot_product_attention
 import tiny
 from checkpoints import tiny_checkpoint
 from tables import draw
-from whet.models.packed_attention import PackedAttention, Packing, flexible
+from whet.models import varlen_attention
+from whet.models.packed_attention import PackedAttention, Packing
 from whet.models.packing import packed, padded
+from whet.models.varlen_attention import is_proven, packing_on
 from whet.policies.huggingface import HuggingFace
 from whet.types import Batch
 
@@ -125,12 +127,78 @@ def test_packed_attention_and_its_gradient_are_those_of_a_dense_mask(
         torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=10 * tolerance)
 
 
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
-def test_flex_attention_says_the_same() -> None:
-    q, k, v = (x.detach() for x in random_heads(torch.float32, 4, 2, 2))  # no backward pass of it on a CPU
-    attend = flexible(*map(torch.tensor, (PROMPTS, COMPLETIONS, OWNERS)), CPU)
-    found = attend(0, q[None], k[None], v[None], 0.7)  # type: ignore[call-arg]
-    torch.testing.assert_close(found, packing().attend(0, q[None], k[None], v[None], 0.7), rtol=0, atol=1e-5)
+def runs(q, k, v, q_ends, k_ends, is_causal, scale):  # type: ignore[no-untyped-def]
+    """Of each run: queries, scores `[H, q, k]`, and keys with values of every head, as slices."""
+    grouped = q.shape[1] // k.shape[1]
+    for i in range(len(q_ends) - 1):
+        asking, asked = slice(*q_ends[i : i + 2].tolist()), slice(*k_ends[i : i + 2].tolist())
+        wide = [x[asked].repeat_interleave(grouped, 1).transpose(0, 1) for x in (k, v)]
+        scores = q[asking].transpose(0, 1) @ wide[0].mT * (scale or q.shape[-1] ** -0.5)
+        if is_causal:
+            scores = scores.masked_fill(torch.ones(scores.shape[1:]).triu(1).bool(), -torch.inf)
+        yield asking, asked, scores, wide
+
+
+def flash_forward(q, k, v, q_ends, k_ends, _q, _k, _dropout, is_causal, _debug, *, scale):  # type: ignore[no-untyped-def]
+    """What the kernel of a GPU computes."""
+    out, normaliser = torch.empty_like(q), torch.empty(q.shape[1], len(q), dtype=q.dtype)
+    for asking, _, scores, (_, values) in runs(q, k, v, q_ends, k_ends, is_causal, scale):
+        out[asking] = (scores.softmax(-1) @ values).transpose(0, 1)
+        normaliser[:, asking] = scores.logsumexp(-1)
+    return out, normaliser, None, None, None
+
+
+def flash_backward(grad, q, k, v, out, normaliser, q_ends, k_ends, *rest, scale):  # type: ignore[no-untyped-def]
+    """From the log-normaliser that it is given: p = exp(s - n), ds = p (dp - sum(do * o))."""
+    dq, dk, dv = (torch.zeros_like(x) for x in (q, k, v))
+    for asking, asked, scores, (keys, values) in runs(q, k, v, q_ends, k_ends, rest[3], scale):
+        p, do = (scores - normaliser[:, asking, None]).exp(), grad[asking].transpose(0, 1)
+        mean = (grad[asking] * out[asking]).sum(-1).T[:, :, None]
+        ds = p * (do @ values.mT - mean) * (scale or q.shape[-1] ** -0.5)
+        dq[asking] = (ds @ keys).transpose(0, 1)
+        for total, found in ((dk, ds.mT @ q[asking].transpose(0, 1)), (dv, p.mT @ do)):
+            total[asked] = found.transpose(0, 1).unflatten(1, (k.shape[1], -1)).sum(2)
+    return dq, dk, dv
+
+
+@pytest.mark.parametrize("scale", [None, 0.7])
+def test_runs_of_a_gpu_give_the_same_output_and_gradients(
+    monkeypatch: pytest.MonkeyPatch, scale: float | None
+) -> None:
+    monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", flash_forward)
+    monkeypatch.setattr(torch.ops.aten, "_flash_attention_backward", flash_backward)
+    tensors = random_heads(torch.float64, 4, 2, 2)
+    on_gpu = packing_on(CPU, *map(torch.tensor, (PROMPTS, COMPLETIONS, OWNERS)))
+    found = PackedAttention.apply(*tensors, on_gpu, scale)
+    expected = PackedAttention.apply(*tensors, packing(), scale)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    weights = torch.randn(found.shape, dtype=found.dtype, generator=torch.Generator().manual_seed(1))
+    mine, theirs = (torch.autograd.grad(x, tensors, weights) for x in (found, expected))
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("cpu", torch.bfloat16), ("cuda", torch.float32)])
+def test_runs_of_any_length_are_for_16_bits_on_a_gpu(device: str, dtype: torch.dtype) -> None:
+    assert not is_proven(torch.device(device), dtype)
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"), [(0.5, "off by 5.0e-01"), (float("nan"), "off by nan"), (None, "no kernel")]
+)
+def test_where_flash_attention_is_not_proven_rows_are_padded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, said: float | None, reason: str
+) -> None:
+    def gap(*_: object) -> float:
+        if said is None:
+            raise RuntimeError("no kernel")
+        return said
+
+    monkeypatch.setattr(varlen_attention, "_gap", gap)
+    with caplog.at_level("INFO"):
+        assert not is_proven.__wrapped__(torch.device("cuda"), torch.bfloat16)
+    assert "rows are padded: flash attention" in caplog.text
+    assert reason in caplog.text
 
 
 def test_the_gradient_of_packed_attention_is_that_of_finite_differences() -> None:

@@ -43,8 +43,8 @@ class DecoderLike(Protocol):
         """Logits `[..., V]`."""
         ...
 
-    def reserve(self, length: int) -> None:
-        """Prepares for positions below `length`."""
+    def reserve(self, length: int) -> bool:
+        """Prepares for positions below `length`; whether anything had to be made anew."""
         ...
 
 
@@ -59,13 +59,14 @@ def room_for(shape: Shape, graphs: bool) -> Shape:
 
 
 class Deck:
-    """The tensors of a generation: made for one call, or kept from call to call where graphs read them."""
+    """A model and the tensors of a generation: for one call, or kept from call to call where graphs read them."""
 
     def __init__(self, decoder: DecoderLike, params: SamplingParams, graphs: Graphs | None = None) -> None:
         """graphs: replay steps instead of launching them, and look at their tokens every few steps only."""
         self.graphs = graphs
         self.stride = 1 if graphs is None else _STRIDE
         self.width = width_of(params.max_completion_length, graphs is not None)
+        self.decoder = decoder
         self.cache = KVCache(decoder.sizes)
         self.rows = Rows(self.width, decoder.sizes.device)
 
@@ -73,6 +74,7 @@ class Deck:
         """Room for that many prompts and rows."""
         shape = room_for(Shape(rows, prompts, 1, prompt_length, self.width), self.graphs is not None)
         changed = [
+            self.decoder.reserve(prompt_length + self.width),
             self.cache.reserve(shape.prompts, shape.prompt_length, shape.rows, shape.own_length),
             self.rows.reserve(shape.rows),
         ]
@@ -85,16 +87,15 @@ class Flight:
 
     def __init__(
         self,
-        decoder: DecoderLike,
         deck: Deck,
         params: SamplingParams,
         ending: Ending,
         on_token: OnToken | None,
     ) -> None:
-        self._decoder, self._deck, self._params = decoder, deck, params
+        self._decoder, self._deck, self._params = deck.decoder, deck, params
         self._ending, self._on_token = ending, on_token
         self._cache, self._rows = deck.cache, deck.rows
-        self._device = decoder.sizes.device
+        self._device = deck.decoder.sizes.device
         self._rows.clear()
         self._longest = 0  # tokens of the row that has most of them
         self._prompts: list[tuple[int, ...]] = []  # of the cache, in its order
@@ -109,7 +110,6 @@ class Flight:
         here = set(self._prompts)
         new = sorted({w.prompt_ids: None for w in wishes if w.prompt_ids not in here}, key=len, reverse=True)
         longest = max(len(w.prompt_ids) for w in wishes)
-        self._decoder.reserve(longest + self._deck.width)
         self._deck.reserve(len(self._prompts) + len(new), longest, len(self) + len(wishes))
         for some in _chunks(new):
             self._prefill(some)

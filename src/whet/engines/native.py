@@ -97,7 +97,7 @@ class NativeEngine:
         decoder = self._decoder()
         most = self._most_rows(decoder, queue, params)
         ending = Ending(self._policy.tokenizer, params.stop)
-        flight = Flight(decoder, self._deck(decoder, params), params, ending, on_token)
+        flight = Flight(self._deck(decoder, params), params, ending, on_token)
         while queue or len(flight):
             if should_stop():
                 raise Interrupted
@@ -123,5 +123,6 @@ class NativeEngine:
             return Deck(decoder, params)
         weights = tuple(p.data_ptr() for p in decoder.parameters())
         if self._kept is None or self._kept[0] != (params, weights):
+            self._kept = None  # what it holds is free before anything new is taken
             self._kept = (params, weights), Deck(decoder, params, Graphs(recorder()))
         return self._kept[1]

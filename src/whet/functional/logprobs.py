@@ -12,6 +12,9 @@ from whet.types import Batch, TokenStats
 MAX_LOGITS = 2**25
 """Logits held at once, 128 MiB in float32, where there are more than one row of them."""
 
+ON_GPU = 4
+"""So many times more on a GPU, where a product of few rows takes as long as one of many."""
+
 CACHED_LOGITS = 2**22
 MIN_ROWS = 256
 
@@ -41,7 +44,7 @@ def _stats(states: Tensor, targets: Tensor, head: Head, temperature: float) -> t
         found: tuple[Tensor, Tensor] = MatrixStats.apply(states, head, targets, temperature)
         return found
     with torch.no_grad():
-        rows = max(1, MAX_LOGITS // head(states[:1]).shape[-1])
+        rows = max(1, _most(states) // head(states[:1]).shape[-1])
     call = _again if len(states) > rows and torch.is_grad_enabled() else _once
     pairs = zip(states.split(rows), targets.split(rows), strict=True)
     parts = [call(_of_logits, some, theirs, head, temperature) for some, theirs in pairs]
@@ -60,9 +63,9 @@ class MatrixStats(torch.autograd.Function):
     def forward(
         ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, temperature: float
     ) -> tuple[Tensor, Tensor]:
-        keeps = any(ctx.needs_input_grad) and len(states) * len(weight) <= MAX_LOGITS
+        keeps = any(ctx.needs_input_grad) and len(states) * len(weight) <= _most(states)
         kept, found = [], []
-        for at in _parts(len(states), len(weight)):
+        for at in _parts(states, len(weight)):
             logits = _wide(states[at] @ weight.T, temperature)
             p = logits.softmax(-1)
             found.append(_read(logits, p, targets[at]))
@@ -78,22 +81,31 @@ class MatrixStats(torch.autograd.Function):
         states, weight, targets, entropy, *kept = ctx.saved_tensors
         needs_states, needs_weight = ctx.needs_input_grad[:2]
         to_states = torch.empty_like(states) if needs_states else None
-        to_weight = torch.zeros_like(weight) if needs_weight else None
-        for i, at in enumerate(_parts(len(states), len(weight))):
+        # A sum of many parts: 16 bits would lose the later ones in it.
+        to_weight = torch.zeros_like(weight, dtype=_wide_type(weight)) if needs_weight else None
+        for i, at in enumerate(_parts(states, len(weight))):
             p = kept[i] if kept else _wide(states[at] @ weight.T, ctx.temperature).softmax(-1)
             mine = [None if g is None else g[at] / ctx.temperature for g in grads]
             change = _change(p, targets[at], entropy[at], mine[0], mine[1]).to(weight.dtype)
             if to_states is not None:
                 torch.mm(change, weight, out=to_states[at])
-            if to_weight is not None:
+            if to_weight is not None and to_weight.dtype == weight.dtype:
                 to_weight.addmm_(change.T, states[at])
-        return to_states, to_weight, None, None
+            elif to_weight is not None:
+                to_weight += change.T @ states[at]
+        return to_states, None if to_weight is None else to_weight.to(weight.dtype), None, None
 
 
-def _parts(num_states: int, vocab_size: int) -> list[slice]:
-    """Rows of states whose logits are held at once: few enough for the processor's cache, enough to multiply well."""
-    rows = min(max(1, MAX_LOGITS // vocab_size), max(MIN_ROWS, CACHED_LOGITS // vocab_size))
-    return [slice(start, start + rows) for start in range(0, max(1, num_states), rows)]
+def _parts(states: Tensor, vocab_size: int) -> list[slice]:
+    """Rows of states whose logits are held at once: few enough for a processor's cache, enough to multiply well."""
+    most = max(1, _most(states) // vocab_size)
+    rows = most if states.is_cuda else min(most, max(MIN_ROWS, CACHED_LOGITS // vocab_size))
+    return [slice(start, start + rows) for start in range(0, max(1, len(states)), rows)]
+
+
+def _most(states: Tensor) -> int:
+    """Logits that may be held at once."""
+    return MAX_LOGITS * ON_GPU if states.is_cuda else MAX_LOGITS
 
 
 def _change(
@@ -114,8 +126,12 @@ def _change(
 
 
 def _wide(logits: Tensor, temperature: float) -> Tensor:
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logits = logits.to(_wide_type(logits))
     return logits if temperature == 1.0 else logits / temperature
+
+
+def _wide_type(x: Tensor) -> torch.dtype:
+    return torch.promote_types(x.dtype, torch.float32)
 
 
 def _read(logits: Tensor, p: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, silu
+from torch.nn.functional import linear, rms_norm, silu
 
 from whet.models import decode_step, fused
 from whet.models.attention import Attend
@@ -65,8 +65,8 @@ class Decoder:
         return run.norm(self._model.norm, x, more)[1]
 
     def read(self, token_ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
-        """The same for any positions; with gradients, where they are enabled."""
-        self.reserve(int(positions.max()) + 1)
+        """The same for any positions below T; with gradients, where they are enabled."""
+        self.reserve(token_ids.shape[1])
         return self(token_ids, positions, attend)
 
     def _pieces(self, token_ids: Tensor) -> type[_Modules] | type[_Compiled] | type[_WithGradients]:
@@ -91,15 +91,16 @@ class Decoder:
         found: Iterator[nn.Parameter] = self._module.parameters()
         return found
 
-    def reserve(self, length: int) -> None:
-        """Rotary angles of the positions below `length`, as the model's own embedding gives them."""
+    def reserve(self, length: int) -> bool:
+        """Rotary angles of positions below `length`, as the model's own embedding gives them; whether they are new."""
         if len(self._cos) >= length:
-            return
+            return False
         positions = torch.arange(length, device=self._module.device)[None]
         cos, sin = self._model.rotary_emb(self._model.norm.weight, positions)
         half = self._head_size // 2
         # rotate_half(x) * sin, written as roll(x) * [-sin, sin]
         self._cos, self._sin = cos[0], torch.cat((-sin[0, :, :half], sin[0, :, half:]), -1)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,11 @@ class _Modules:
     def norm(module: Any, x: Tensor, more: Tensor | None) -> tuple[Tensor, Tensor]:
         """x with more, and its norm."""
         x = x if more is None else x + more
-        return x, module(x)
+        if not x.is_cuda:
+            return x, module(x)
+        return x, rms_norm(
+            x, module.weight.shape, module.weight, module.variance_epsilon
+        )  # one kernel, not eight
 
     @staticmethod
     def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:

@@ -68,8 +68,9 @@ class GPT(nn.Module):
             device=weight.device,
         )
 
-    def reserve(self, length: int) -> None:
-        """Nothing to prepare: every position of the context has its weights."""
+    def reserve(self, length: int) -> bool:
+        """Nothing is new: every position of the context has its weights."""
+        return False
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:

@@ -9,16 +9,12 @@ they are weighted by their normalisers (online softmax, Milakov and Gimelshein, 
 Packed tokens are M; H query heads, K heads of keys and values, d numbers a head.
 """
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
-
-from whet.models.attention import Attend
 
 LIKE = 0.75
 """Spans share a block with the longest of it down to this part of its length; the rest is padding."""
@@ -61,9 +57,24 @@ class Block:
     is_causal: bool
 
 
+class Attention(Protocol):
+    """One of the two attentions."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> tuple[Tensor, Tensor]:
+        """Output `[n, H, d]` and log-normaliser `[n, H]` of the tokens that ask."""
+        ...
+
+    def gradients(self, grad: Tensor, saved: Sequence[Tensor], scale: float | None) -> list[Tensor]:
+        """Of the tokens that ask `[n, H, d]`, and of the keys and values that are asked, `[m, K, d]` each.
+
+        saved: q, k, v, and output and log-normaliser of the WHOLE attention, so that the probabilities are its own.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """One of the two attentions."""
+    """One of the two attentions on a CPU, which knows no runs of any length: blocks of rows of like length."""
 
     blocks: tuple[Block, ...]
     queries: Tensor  # where the results of the tokens that ask stand among all cells of the blocks, in packed order
@@ -94,10 +105,7 @@ class Blocks:
         return _packed(out, self.queries), _packed(normaliser, self.queries)
 
     def gradients(self, grad: Tensor, saved: Sequence[Tensor], scale: float | None) -> list[Tensor]:
-        """Of the tokens that ask `[n, H, d]`, and of the keys and values that are asked, `[m, K, d]` each.
-
-        saved: q, k, v, and output and log-normaliser of the WHOLE attention, so that the probabilities are its own.
-        """
+        """As `Attention` has it."""
         q, k, v, out, normaliser = saved
         found = []
         for block in self.blocks:
@@ -118,8 +126,8 @@ class Blocks:
 class Packing:
     """Who sees whom."""
 
-    own: Blocks
-    prompts: Blocks | None
+    own: Attention
+    prompts: Attention | None
     """From completions to their prompts; those with completions come first in the packing."""
     first: int
     """The first token of a completion."""
@@ -140,34 +148,6 @@ class Packing:
         """An `Attend` of one row of M tokens, `[1, M, heads, d]`. scale: of q k, 1 / sqrt(d) if not given."""
         out: Tensor = PackedAttention.apply(q[0], k[0], v[0], self, scale)
         return out[None]
-
-
-def flexible(prompts: Tensor, completions: Tensor, owners: Tensor, device: torch.device) -> Attend:
-    """The same attention through FlexAttention (torch), which knows what it can leave out; compiled on CUDA."""
-    lengths = torch.cat([prompts, completions]).to(device)
-    spans = torch.arange(len(lengths), device=device).repeat_interleave(lengths)  # [M]
-    seen = torch.cat([torch.arange(len(prompts)), owners]).to(device)[
-        spans
-    ]  # [M], the prompt that a token sees
-    order = torch.arange(len(spans), device=device)  # a prompt stands before its completions
-
-    def is_seen(_batch: Tensor, _head: Tensor, q: Tensor, k: Tensor) -> Tensor:
-        return ((spans[k] == spans[q]) | (spans[k] == seen[q])) & (order[k] <= order[q])
-
-    blocks = create_block_mask(is_seen, None, None, len(spans), len(spans), device=str(device))
-    attention: Any = _compiled() if device.type == "cuda" else flex_attention
-
-    def attend(_layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
-        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
-        out: Tensor = attention(q, k, v, block_mask=blocks, scale=scale, enable_gqa=q.shape[1] != k.shape[1])
-        return out.transpose(1, 2)
-
-    return attend
-
-
-@functools.cache
-def _compiled() -> Any:
-    return torch.compile(flex_attention, dynamic=True)
 
 
 class PackedAttention(torch.autograd.Function):

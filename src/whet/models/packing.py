@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from whet.models.attention import Attend, causal
-from whet.models.packed_attention import Packing, Spans, flexible
+from whet.models.packed_attention import Packing, Spans
+from whet.models.varlen_attention import is_proven, packing_on
 from whet.types import Batch
 
 
@@ -67,9 +68,9 @@ class Cut:
         return torch.where(rows[self.prompt] == 1, self.end, self.start)
 
 
-def can_pack(device: torch.device) -> bool:
-    """Whether attention of packed tokens has been proven on a device; through FlexAttention it has not on any yet."""
-    return device.type == "cpu"
+def can_pack(weight: Tensor) -> bool:
+    """Whether there is attention of packed tokens where a model's weight lies: on a CPU, on a GPU in 16 bits."""
+    return weight.device.type == "cpu" or is_proven(weight.device, weight.dtype)
 
 
 def padded(batch: Batch) -> Layout:
@@ -102,12 +103,12 @@ def packed(batch: Batch) -> Layout:
     place.flatten()[tails] = len(heads) + torch.arange(len(tails))
     source = torch.cat([heads, tails]).to(batch.token_ids.device)
     spans = prompts, completions, prompt[rows]
-    on_cpu = source.device.type == "cpu"
+    packing = Packing.of(*spans) if source.device.type == "cpu" else packing_on(source.device, *spans)
     return Layout(
         token_ids=batch.token_ids.flatten()[source][None],
         positions=(source % width)[None],
         predictors=_before(batch, place[:, :-1].to(source.device)),
-        attend=Packing.of(*spans).attend if on_cpu else flexible(*spans, source.device),
+        attend=packing.attend,
     )
 
 

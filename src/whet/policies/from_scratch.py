@@ -73,7 +73,7 @@ class FromScratchPolicy:
         self.tokenizer = tokenizer
         self.version = 0
         self.context_length = module.config.context_length
-        self.packs = can_pack(module.wte.weight.device)
+        self.packs = can_pack(module.wte.weight)
 
     def forward(self, batch: Batch, want: frozenset[Want] = frozenset()) -> TokenStats:
         """Statistics of the trained tokens of a batch, with gradients when they are enabled."""

@@ -156,7 +156,10 @@ class HuggingFacePolicy:
         """Statistics of the trained tokens of a batch, with gradients when they are enabled."""
         layout = packed(batch) if self.packs else padded(batch)
         if self._decoder is not None:
-            hidden, head = self._decoder.read(layout.token_ids, layout.positions, layout.attend), _head(self.module)
+            hidden, head = (
+                self._decoder.read(layout.token_ids, layout.positions, layout.attend),
+                _head(self.module),
+            )
         elif self._has_plain_head:
             hidden, head = self.module.base_model(**self._read(layout)).last_hidden_state, _head(self.module)
         else:
@@ -233,7 +236,7 @@ def _has_plain_head(module: Any) -> bool:
 @torch.no_grad()
 def _can_pack(module: Any) -> bool:
     """Whether the model says the same of tokens that are packed: some mix them, or count positions themselves."""
-    if not can_pack(module.device) or not take_attention(module):
+    if not can_pack(module.get_input_embeddings().weight) or not take_attention(module):
         return False
     # Two rows with one prompt, and one with its own; all of unequal lengths.
     ids = torch.tensor([[2, 7, 1, 4, 3, 9, 5, 2], [2, 7, 1, 8, 2, 0, 0, 0], [3, 1, 4, 1, 5, 0, 0, 0]])

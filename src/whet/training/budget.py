@@ -47,7 +47,10 @@ def cpu_budget(config: Config, sizes: Sizes) -> int:
 
 
 def gpu_budget(config: Config, sizes: Sizes, policy: Policy) -> int:
-    """By two passes over one and two of the longest rows; what the run will hold beside them is left free."""
+    """By two passes over a few of the longest rows and twice as many; what the run will hold beside them is left free.
+
+    Few are 1024 trained tokens or more: as many as have their logits held at once, which then add nothing to the slope.
+    """
     row, prompt, length = _longest(config, sizes), sizes.longest_prompt, config.sampling.max_completion_length
     own = max(1, length - 1) if policy.packs else row
     want: frozenset[Want] = frozenset({"entropy_gradient"} if config.algorithm.entropy_coef else ())
@@ -55,13 +58,15 @@ def gpu_budget(config: Config, sizes: Sizes, policy: Policy) -> int:
     def tokens_of(rows: int) -> int:
         return prompt + rows * own if policy.packs else rows * own
 
+    few = -(-STEP // length)
+
     def measure(tokens: int) -> int:
-        rows = 1 if tokens == tokens_of(1) else 2
+        rows = few if tokens == tokens_of(few) else 2 * few
         return _peak(policy, dummy_batch(rows, prompt, length, _device(policy)), want)
 
     try:
-        measure(tokens_of(1))  # what libraries take at their first call is no part of the slope
-        bytes_at = line_through(measure, tokens_of(1), tokens_of(2))
+        measure(tokens_of(few))  # what libraries take at their first call is no part of the slope
+        bytes_at = line_through(measure, tokens_of(few), tokens_of(2 * few))
     except torch.OutOfMemoryError:
         return row  # and the first update says what to lower, if even that is too much
     torch.cuda.empty_cache()
