@@ -26,7 +26,7 @@ class AtLengths:
 
     def __call__(self, token_ids: Tensor, _scores: Any, **_: Any) -> Tensor:
         """Which rows have ended, bool `[n]`."""
-        return self._ends <= token_ids.shape[1]
+        return self._ends.to(token_ids.device) <= token_ids.shape[1]
 
 
 @torch.inference_mode()

@@ -1,6 +1,6 @@
 """One GRPO step on a case of the benchmarks, by whet and by TRL: same model, prompts, lengths and reward.
 
-Dr. GRPO, no KL, one update per step, AdamW, gradients clipped to 1, float32.
+Dr. GRPO, no KL, one update per step, AdamW, gradients clipped to 1; float32 on a CPU.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from whet.config import BatchConfig, OptimizerConfig, PromptConfig, SamplingConf
 from whet.distributed.world import World
 from whet.engines.native import Native
 from whet.interfaces import Split, Task, Verifier
+from whet.policies.huggingface import HuggingFacePolicy
 from whet.rollouts.annotate import annotate
 from whet.rollouts.batch import make_batch
 from whet.rollouts.collect import collect
@@ -34,7 +35,6 @@ from whet.training.update import Learner
 from whet.types import Batch, Example, Rollout, RolloutGroup, Score
 
 LEARNING_RATE = 1e-6
-CPU = torch.device("cpu")
 
 
 class Even(Verifier):
@@ -65,10 +65,13 @@ def prompt_texts(case: Case) -> list[str]:
 class WhetStep:
     """The pieces of whet's own loop around one batch: engine, groups, batch, advantages, update."""
 
-    def __init__(self, checkpoint: Path, case: Case, microbatch_tokens: int | None = None) -> None:
+    def __init__(
+        self, source: Path | HuggingFacePolicy, case: Case, microbatch_tokens: int | None = None
+    ) -> None:
+        """source: a checkpoint, or the policy itself, on the device on which it is to be trained."""
         keep_freed_memory()  # as every run does; TRL in the same process gains from it too
         self.case, self.stopwatch = case, Stopwatch()
-        self.policy = load_policy(checkpoint)
+        self.policy = load_policy(source) if isinstance(source, Path) else source
         forget_peak()
         self.loaded_bytes = resident_bytes()
         self.sampling = SamplingConfig(
@@ -107,7 +110,7 @@ class WhetStep:
 
     def batch(self, groups: Sequence[RolloutGroup]) -> Batch:
         """The batch of some groups, with advantages."""
-        batch = make_batch(groups, self.sampling, CPU)
+        batch = make_batch(groups, self.sampling, self.policy.module.device)
         batch = annotate(batch, self.algorithm, self.policy, None, self.learner.microbatch_tokens)
         return with_advantages(batch, self.algorithm, {})
 
@@ -132,14 +135,18 @@ class WhetStep:
 class TRLStep:
     """TRL's `GRPOTrainer`, which takes one step after the other and says so after each."""
 
-    def __init__(self, checkpoint: Path, case: Case) -> None:
+    def __init__(self, source: Any, case: Case, rows_at_once: int = 0) -> None:
+        """source: a checkpoint, or the model itself. rows_at_once: of a forward pass; 0: the whole batch."""
         from transformers import AutoModelForCausalLM
 
         self.case, self.stopwatch = case, Stopwatch()
+        self._rows_at_once = rows_at_once or case.num_rows
         self.first_gradient: dict[str, Tensor] = {}
         self.first_inputs: dict[str, Tensor] = {}
         self._tokenizer = numbers(case.model.vocab_size)
-        self._model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+        self._model = source
+        if isinstance(source, Path):
+            self._model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
         forget_peak()
         self.loaded_bytes = resident_bytes()
         self._model.generate = self._forced(self.stopwatch.around("generation", self._model.generate))
@@ -160,7 +167,7 @@ class TRLStep:
         trainer = GRPOTrainer(
             model=self._model,
             reward_funcs=[rewards],
-            args=arguments(self.case, steps, checkpoint / "trl"),
+            args=arguments(self.case, steps, checkpoint / "trl", self._rows_at_once, self._model.device.type),
             train_dataset=Dataset.from_list([{"prompt": text} for text in prompt_texts(self.case)]),
             processing_class=self._tokenizer,
         )
@@ -231,15 +238,15 @@ def rewards(completions: Sequence[str], **_: Any) -> list[float]:
     return [share_of_even(text) for text in completions]
 
 
-def arguments(case: Case, steps: int, directory: Path) -> Any:
-    """Settings of TRL under which it does what whet does, at its fastest on one core: the batch in one piece."""
+def arguments(case: Case, steps: int, directory: Path, rows_at_once: int, device: str) -> Any:
+    """Settings of TRL under which it does what whet does, at its fastest: no gradient checkpointing."""
     from trl import GRPOConfig
 
     return GRPOConfig(
         output_dir=str(directory),
         max_steps=steps,
-        per_device_train_batch_size=case.num_rows,
-        gradient_accumulation_steps=1,
+        per_device_train_batch_size=rows_at_once,
+        gradient_accumulation_steps=case.num_rows // rows_at_once,
         num_generations=case.num_generations,
         max_completion_length=case.completion_length,
         generation_kwargs={"eos_token_id": None},
@@ -254,8 +261,8 @@ def arguments(case: Case, steps: int, directory: Path) -> Any:
         lr_scheduler_type="constant",
         max_grad_norm=1.0,
         gradient_checkpointing=False,
-        bf16=False,
-        use_cpu=True,
+        bf16=device != "cpu",
+        use_cpu=device == "cpu",
         seed=SEED,
         dataloader_pin_memory=False,
         logging_strategy="no",

@@ -62,6 +62,8 @@ SIZES = {
     "tiny": Size(512, 128, 4, 4, 2, 384, completions=128),  # 0.85 million
     "small": Size(4096, 384, 6, 6, 2, 1024, completions=64),  # 11.0 million
     "base": Size(8192, 768, 12, 12, 4, 2048, completions=32),  # 81.8 million
+    "0.5b": Size(151_936, 896, 24, 14, 2, 4864, completions=512),  # Qwen2.5-0.5B, for a GPU
+    "1.5b": Size(151_936, 1536, 28, 12, 2, 8960, completions=512),  # Qwen2.5-1.5B
 }
 
 
@@ -147,7 +149,7 @@ def forced_lengths(kind: str, count: int, longest: int, seed: int) -> list[int]:
     """Lengths of completions, one of which is the longest allowed.
 
     `uniform`: every length from longest/10 to longest alike. `geometric`: P(n) = p (1 - p)^(n - 1) with mean
-    longest/4, cut at the longest.
+    longest/4, cut at the longest. `equal`: all as long as can be.
     """
     draw = random.Random(f"{kind} {seed}")
     if kind == "uniform":
@@ -156,8 +158,10 @@ def forced_lengths(kind: str, count: int, longest: int, seed: int) -> list[int]:
         lengths = [
             min(longest, 1 + int(draw.expovariate(1) / -math.log1p(-4 / longest))) for _ in range(count)
         ]
+    elif kind == "equal":
+        lengths = [longest] * count
     else:
-        raise ValueError(f"lengths are uniform or geometric, not {kind}")
+        raise ValueError(f"lengths are uniform, geometric or equal, not {kind}")
     lengths[draw.randrange(count)] = longest
     return lengths
 
@@ -165,7 +169,7 @@ def forced_lengths(kind: str, count: int, longest: int, seed: int) -> list[int]:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that describe a case."""
     parser.add_argument("--size", choices=list(SIZES), default="tiny")
-    parser.add_argument("--lengths", choices=["uniform", "geometric"], default="uniform")
+    parser.add_argument("--lengths", choices=["uniform", "geometric", "equal"], default="uniform")
     for name in ("prompt_length", "completion_length", "num_generations", "completions", "vocab_size"):
         default = Case.__dataclass_fields__[name].default
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
@@ -173,6 +177,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def write_checkpoint(directory: Path, case: Case) -> None:
     """Writes the case's model with random weights and a tokenizer whose words are the numbers 0, 1, 2, ..."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        model = random_model(case, torch.float32)
+    model.save_pretrained(directory)
+    numbers(case.model.vocab_size).save_pretrained(directory)
+
+
+def random_model(case: Case, dtype: torch.dtype) -> Any:
+    """The case's model with random weights, on torch's default device; no token ends what it generates."""
     size = case.model
     disable_progress_bar()
     config = Qwen2Config(
@@ -188,12 +201,9 @@ def write_checkpoint(directory: Path, case: Case) -> None:
         eos_token_id=None,
         pad_token_id=size.vocab_size - 1,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     model.generation_config = GenerationConfig(pad_token_id=size.vocab_size - 1)
-    model.save_pretrained(directory)
-    numbers(size.vocab_size).save_pretrained(directory)
+    return model.eval()
 
 
 def numbers(vocab_size: int) -> PreTrainedTokenizerFast:
@@ -210,9 +220,15 @@ def load_policy(directory: Path) -> HuggingFacePolicy:
     Its tokenizer is made anew: transformers reads any tokenizer beside a Qwen2 model as one over bytes.
     """
     policy = HuggingFace(model=str(directory), precision="fp32").build([], SEED, torch.device("cpu"))
-    policy.tokenizer = PretrainedTokenizer(numbers(policy.tokenizer.vocab_size))
-    policy.tokenizer.stop_ids = frozenset()
+    policy.tokenizer = endless(policy.tokenizer.vocab_size)
     return policy
+
+
+def endless(vocab_size: int) -> PretrainedTokenizer:
+    """The tokenizer of numbers, which no id ends."""
+    tokenizer = PretrainedTokenizer(numbers(vocab_size))
+    tokenizer.stop_ids = frozenset()
+    return tokenizer
 
 
 def share_of_even(text: str) -> float:

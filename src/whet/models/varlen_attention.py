@@ -34,7 +34,8 @@ class Runs:
         """queries, keys: lengths of runs, none of them 0. first: 0 where both are the same runs, which is causal."""
         ends = [torch.cat([x.new_zeros(1), x.cumsum(0)]).int() for x in (queries, keys)]
         longest = int(queries.max()), int(keys.max())
-        return cls(*(x.to(device) for x in ends), longest, first, int(ends[1][-1]), not first)
+        last, on_device = int(ends[1][-1]), [x.to(device) for x in ends]
+        return cls(on_device[0], on_device[1], longest, first, last, is_causal=not first)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> tuple[Tensor, Tensor]:
         """Output `[n, H, d]` and log-normaliser `[n, H]` of the tokens that ask."""
@@ -103,8 +104,8 @@ def _gap(device: torch.device, dtype: torch.dtype) -> float:
         mine = [x.clone().requires_grad_() for x in (q, k, v)]
         found = PackedAttention.apply(*mine, packing_on(device, prompts, completions, owners), None)
         theirs = [x.float().requires_grad_() for x in (q, k, v)]
-        heads = theirs[0].transpose(0, 1), *(x.repeat_interleave(2, 1).transpose(0, 1) for x in theirs[1:])
-        expected = scaled_dot_product_attention(*heads, attn_mask=mask).transpose(0, 1)
+        asking, *asked = (x.repeat_interleave(4 // x.shape[1], 1).transpose(0, 1) for x in theirs)
+        expected = scaled_dot_product_attention(asking, *asked, attn_mask=mask).transpose(0, 1)
         pairs = zip(
             [found, *torch.autograd.grad(found, mine, grad)],
             [expected, *torch.autograd.grad(expected, theirs, grad.float())],
