@@ -3,7 +3,7 @@
     python bench/gpu.py [ceilings decode step memory] [--out DIR] [--sizes 0.5b,1.5b] [--rows 64,256,1024]
 
 Models have the shapes of Qwen2.5 and random weights, in bf16. Each part measures what it is held against in the same
-run. Without a name all parts run, in about five minutes on a large card; `--device cpu --sizes micro` shows that they run.
+run. Without a name all parts run, in about five minutes on a large card; `--device cpu --sizes micro` is a trial.
 TRL has to be installed for `step` (`--no-trl` leaves it out).
 """
 
@@ -204,7 +204,8 @@ def memory(card: Card, size: str) -> dict[str, Any]:
     held = torch.cuda.max_memory_reserved() if card.is_gpu else 0
     row = {
         "model": size, "completions": case.num_rows, "planned tokens": tokens, "tokens": whet.learner.microbatch_tokens,
-        "peak GB": card.peak() / 1e9, "share of card": card.peak() / total, "share reserved": held / total, "step s": seconds,
+        "peak GB": card.peak() / 1e9, "share of card": card.peak() / total, "share reserved": held / total,
+        "step s": seconds,
     }  # fmt: skip
     return {"rows": [row], "case": case.about()}
 

@@ -127,31 +127,33 @@ def test_packed_attention_and_its_gradient_are_those_of_a_dense_mask(
         torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=10 * tolerance)
 
 
-def runs(q, k, v, q_ends, k_ends, is_causal, scale):  # type: ignore[no-untyped-def]
+def runs(tensors, ends, is_causal, scale):  # type: ignore[no-untyped-def]
     """Of each run: queries, scores `[H, q, k]`, and keys with values of every head, as slices."""
-    grouped = q.shape[1] // k.shape[1]
-    for i in range(len(q_ends) - 1):
-        asking, asked = slice(*q_ends[i : i + 2].tolist()), slice(*k_ends[i : i + 2].tolist())
-        wide = [x[asked].repeat_interleave(grouped, 1).transpose(0, 1) for x in (k, v)]
+    q, k, v = tensors
+    for some in zip(*(zip(x[:-1].tolist(), x[1:].tolist(), strict=True) for x in ends), strict=True):
+        asking, asked = (slice(*run) for run in some)
+        wide = [x[asked].repeat_interleave(q.shape[1] // k.shape[1], 1).transpose(0, 1) for x in (k, v)]
         scores = q[asking].transpose(0, 1) @ wide[0].mT * (scale or q.shape[-1] ** -0.5)
         if is_causal:
             scores = scores.masked_fill(torch.ones(scores.shape[1:]).triu(1).bool(), -torch.inf)
         yield asking, asked, scores, wide
 
 
-def flash_forward(q, k, v, q_ends, k_ends, _q, _k, _dropout, is_causal, _debug, *, scale):  # type: ignore[no-untyped-def]
-    """What the kernel of a GPU computes."""
+def flash_forward(*given, scale):  # type: ignore[no-untyped-def]
+    """What the kernel of a GPU computes: q, k, v, ends of runs, longest ones, dropout, is causal, debug."""
+    q = given[0]
     out, normaliser = torch.empty_like(q), torch.empty(q.shape[1], len(q), dtype=q.dtype)
-    for asking, _, scores, (_, values) in runs(q, k, v, q_ends, k_ends, is_causal, scale):
+    for asking, _, scores, (_, values) in runs(given[:3], given[3:5], given[8], scale):
         out[asking] = (scores.softmax(-1) @ values).transpose(0, 1)
         normaliser[:, asking] = scores.logsumexp(-1)
     return out, normaliser, None, None, None
 
 
-def flash_backward(grad, q, k, v, out, normaliser, q_ends, k_ends, *rest, scale):  # type: ignore[no-untyped-def]
-    """From the log-normaliser that it is given: p = exp(s - n), ds = p (dp - sum(do * o))."""
+def flash_backward(*given, scale):  # type: ignore[no-untyped-def]
+    """From the log-normaliser n that it is given: p = exp(s - n), ds = p (dp - sum(do * o))."""
+    grad, q, k, v, out, normaliser = given[:6]
     dq, dk, dv = (torch.zeros_like(x) for x in (q, k, v))
-    for asking, asked, scores, (keys, values) in runs(q, k, v, q_ends, k_ends, rest[3], scale):
+    for asking, asked, scores, (keys, values) in runs((q, k, v), given[6:8], given[11], scale):
         p, do = (scores - normaliser[:, asking, None]).exp(), grad[asking].transpose(0, 1)
         mean = (grad[asking] * out[asking]).sum(-1).T[:, :, None]
         ds = p * (do @ values.mT - mean) * (scale or q.shape[-1] ** -0.5)

@@ -43,6 +43,15 @@ def test_a_loaded_policy_is_the_saved_one(tmp_path):
     assert loaded.tokenizer.encode("ab=c") == policy.tokenizer.encode("ab=c")
 
 
+def test_weights_of_16_bits_are_saved_and_loaded_as_such(tmp_path):
+    sizes = FromScratch(num_layers=1, num_heads=2, width=8, context_length=12, precision="bf16")
+    policy = sizes.build(["abc"], 0, CPU)
+    policy.save(tmp_path)
+    loaded = FromScratch.load(tmp_path, CPU)
+    assert weights(loaded).dtype == torch.bfloat16
+    assert torch.equal(weights(loaded), weights(policy))
+
+
 def test_equal_policies_write_byte_equal_files(tmp_path):
     files = []
     for name in ("one", "two"):

@@ -74,6 +74,7 @@ def packing_on(device: torch.device, prompts: Tensor, completions: Tensor, owner
 def is_proven(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether flash attention runs on a device, and says of two small prompts what dense attention says."""
     if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
+        _log.info("rows are padded: flash attention is for 16 bits on a GPU, not for %s on %s", dtype, device)
         return False
     try:
         gap = _gap(device, dtype)
@@ -104,11 +105,11 @@ def _gap(device: torch.device, dtype: torch.dtype) -> float:
         mine = [x.clone().requires_grad_() for x in (q, k, v)]
         found = PackedAttention.apply(*mine, packing_on(device, prompts, completions, owners), None)
         theirs = [x.float().requires_grad_() for x in (q, k, v)]
-        asking, *asked = (x.repeat_interleave(4 // x.shape[1], 1).transpose(0, 1) for x in theirs)
-        expected = scaled_dot_product_attention(asking, *asked, attn_mask=mask).transpose(0, 1)
+        x, y, z = (x.repeat_interleave(4 // x.shape[1], 1).transpose(0, 1) for x in theirs)
+        expected = scaled_dot_product_attention(x, y, z, attn_mask=mask).transpose(0, 1)
         pairs = zip(
             [found, *torch.autograd.grad(found, mine, grad)],
             [expected, *torch.autograd.grad(expected, theirs, grad.float())],
             strict=True,
         )
-    return max(float((x.float() - y).norm() / y.norm()) for x, y in pairs)
+    return max(float((one.float() - other).norm() / other.norm()) for one, other in pairs)

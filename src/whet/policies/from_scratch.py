@@ -58,7 +58,9 @@ class FromScratch(Plugin):
             num_heads=self.num_heads,
             width=self.width,
         )
-        return FromScratchPolicy(GPT(sizes, key(seed, "weights")).to(device, _DTYPES[self.precision]), tokenizer)
+        return FromScratchPolicy(
+            GPT(sizes, key(seed, "weights")).to(device, _DTYPES[self.precision]), tokenizer
+        )
 
     @staticmethod
     def load(directory: Path, device: torch.device) -> "FromScratchPolicy":
