@@ -156,7 +156,10 @@ class HuggingFacePolicy:
         """Statistics of the trained tokens of a batch, with gradients when they are enabled."""
         layout = packed(batch) if self.packs else padded(batch)
         if self._decoder is not None:
-            hidden, head = self._decoder.read(layout.token_ids, layout.positions, layout.attend), _head(self.module)
+            hidden, head = (
+                self._decoder.read(layout.token_ids, layout.positions, layout.attend),
+                _head(self.module),
+            )
         elif self._has_plain_head:
             hidden, head = self.module.base_model(**self._read(layout)).last_hidden_state, _head(self.module)
         else:
