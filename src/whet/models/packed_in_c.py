@@ -27,7 +27,12 @@ _ROWS = 64
 
 def is_possible(q: Tensor) -> bool:
     """Whether there is compiled code for queries `[..., d]`."""
-    return q.device.type == "cpu" and q.dtype == torch.float32 and q.shape[-1] % 8 == 0 and load(_SOURCE) is not None
+    return (
+        q.device.type == "cpu"
+        and q.dtype == torch.float32
+        and q.shape[-1] % 8 == 0
+        and load(_SOURCE) is not None
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,9 @@ class _Attention(torch.autograd.Function):
         q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
         out, normaliser = torch.empty_like(q), q.new_empty(q.shape[:2])
         work = _Work(spans, scale, q, k)
-        work.run("packed_attention", (q, k, v, out, normaliser, None, None, None, None), keys=1, rows=2, scores=1)
+        work.run(
+            "packed_attention", (q, k, v, out, normaliser, None, None, None, None), keys=1, rows=2, scores=1
+        )
         ctx.save_for_backward(q, k, v, out, normaliser)
         ctx.work = work
         return out
@@ -84,12 +91,16 @@ class _Work:
         most = min(_ROWS, _SCORES // max(spans.widest, 1))
         self._tokens = max(1, most // self._grouped)
 
-    def run(self, name: str, tensors: tuple[Tensor | None, ...], *, keys: int, rows: int, scores: int) -> None:
+    def run(
+        self, name: str, tensors: tuple[Tensor | None, ...], *, keys: int, rows: int, scores: int
+    ) -> None:
         """Calls a function of the library; keys, rows and scores say how much memory it asks for."""
         spans, number = self._spans, len(self._spans.completions) - 1
         pointers = [None if t is None else t.data_ptr() for t in tensors]
         layout = [t.data_ptr() for t in (spans.starts, spans.lengths, spans.completions)]
-        work = _Struct(*pointers, *layout, number, self._kv_heads, self._grouped, self._size, self._tokens, self._scale)
+        work = _Struct(
+            *pointers, *layout, number, self._kv_heads, self._grouped, self._size, self._tokens, self._scale
+        )
         wide, queries = spans.widest, self._tokens * self._grouped
         numbers = keys * wide * self._size + queries * (rows * self._size + scores * wide)
         parts = min(torch.get_num_threads(), number * self._kv_heads)
