@@ -66,7 +66,7 @@ class WhetStep:
     """The pieces of whet's own loop around one batch: engine, groups, batch, advantages, update."""
 
     def __init__(self, checkpoint: Path, case: Case, microbatch_tokens: int | None = None) -> None:
-        keep_freed_memory()  # as every run does; TRL in the same process gains from it too
+        keep_freed_memory()  # as every run does
         self.case, self.stopwatch = case, Stopwatch()
         self.policy = load_policy(checkpoint)
         forget_peak()
