@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,9 +15,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
-from whet.engines._vllm_server import HOST, serve
+from whet.engines._vllm_server import HOST, end_with_parent, serve
 from whet.engines._vllm_worker import NOTHING, Held, Piece
 from whet.errors import EngineError
 from whet.functional.sampling import sample
@@ -37,7 +35,11 @@ class StandIn:
         self._model: Any = None
 
     def load(self, setup: Any) -> None:
+        from transformers import AutoConfig, AutoModelForCausalLM
+
         self.calls.append("load")
+        if "dies" in self.faults:
+            os._exit(7)
         settings = dict(setup.config)
         config = AutoConfig.for_model(settings.pop("model_type"), **settings)
         self._model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, setup.dtype)).eval()
@@ -81,8 +83,6 @@ class StandIn:
             yield pieces
 
     def _fail(self) -> None:
-        if "dies while sampling" in self.faults:
-            os._exit(7)
         if "raises while sampling" in self.faults:
             raise EngineError("vLLM could not sample: RuntimeError: out of memory")
         if "is updated by another" in self.faults:
@@ -111,7 +111,7 @@ def serving(worker: StandIn) -> Iterator[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--fd", type=int)
-    threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     print("the stand-in serves", flush=True)
     faults = filter(None, os.environ.get("FAULTS", "").split(","))
     serve(socket.socket(fileno=parser.parse_args().fd), StandIn(*faults))

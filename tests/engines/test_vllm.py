@@ -335,31 +335,29 @@ def started(monkeypatch):
         process.log.unlink()
 
 
-def test_a_server_that_whet_started_samples_and_ends_with_it(policy, started):
+def test_a_server_that_whet_started_samples_until_it_is_killed(policy, started):
     process = started()
     engine = engine_of(policy, RemoteWorker(process.url, 60.0, process))
     asked = requests(policy)
     assert peaked.draw(engine, asked) == peaked.draw(engine_of(policy, StandIn()), asked)
-    process.end()
-    assert_ends(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(EngineError, match=r"was lost in /held: .*exit code -9, log .*the stand-in serves"):
+        peaked.draw(engine, asked)
 
 
-def test_a_server_that_dies_while_sampling_is_named_with_its_last_words(policy, started):
-    process = started("dies while sampling")
+def test_a_server_that_dies_is_named_with_its_last_words(policy, started):
+    process = started("dies")
     engine = engine_of(policy, RemoteWorker(process.url, 60.0, process))
     with pytest.raises(
-        EngineError, match=r"was lost in /generate: .*exit code 7, log .*the stand-in serves.*resume"
+        EngineError, match=r"was lost in /load: .*exit code 7, log .*the stand-in serves.*resume"
     ):
         peaked.draw(engine, requests(policy))
 
 
-def test_a_server_that_is_killed_between_two_steps_is_named(policy, started):
+def test_a_server_ends_with_the_process_that_started_it(started):
     process = started()
-    engine = engine_of(policy, RemoteWorker(process.url, 60.0, process))
-    peaked.draw(engine, requests(policy))
-    os.kill(process.pid, signal.SIGKILL)
-    with pytest.raises(EngineError, match=r"was lost in /held: .*exit code -9"):
-        peaked.draw(engine, requests(policy))
+    process.end()
+    assert_ends(process.pid)
 
 
 def test_a_python_without_the_server_is_named_with_what_it_said(policy, started, monkeypatch):

@@ -18,7 +18,6 @@ import dataclasses
 import json
 import os
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -147,9 +146,10 @@ def pieces_of(line: dict[str, Any]) -> list[Piece]:
     return [Piece(*piece) for piece in line["pieces"]]
 
 
-def _end_with_parent() -> None:
-    """The process that started this one holds the other end of stdin, however it ends."""
-    sys.stdin.buffer.read()
+def end_with_parent() -> None:
+    """Ends the process when stdin closes: the parent holds its other end, however it ends itself."""
+    while os.read(0, 1):  # not sys.stdin, whose lock this would hold
+        pass
     os._exit(0)
 
 
@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     where.add_argument("--fd", type=int)
     given = parser.parse_args(arguments)
     if given.fd is not None:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        threading.Thread(target=end_with_parent, daemon=True).start()
     listener = (
         socket.create_server((HOST, given.port)) if given.fd is None else socket.socket(fileno=given.fd)
     )
