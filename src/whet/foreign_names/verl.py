@@ -157,9 +157,7 @@ VERL: dict[str, dict[str, str]] = {
         "algorithm.filter_groups.enable": "algorithm.name (dapo replaces groups without a signal)",
         "algorithm.filter_groups.max_num_gen_batches": "batch.max_generation_rounds",
         "algorithm.filter_groups.metric": "not needed: a group without a signal is one whose rewards are equal",
-        "algorithm.rollout_correction.* algorithm.rollout_is*": (
-            "not needed: the module that samples is the one that trains"
-        ),
+        "algorithm.rollout_correction.* algorithm.rollout_is*": "algorithm.tis (per token, truncated; null is off)",
         "algorithm.use_pf_ppo algorithm.pf_ppo.*": "not there: no reweighting of samples",
     },
     "rewards": {

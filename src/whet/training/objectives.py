@@ -59,7 +59,9 @@ class Reinforcement:
         weights = sampler_correction(self._algorithm, batch, logprobs)
         if weights is not None:
             metrics.add("policy/tis_mean", float(weights[mask].sum()), tokens)
-            metrics.add("policy/tis_clip_frac", float((weights[mask] == self._algorithm.tis).sum()), tokens)
+            metrics.add(
+                "policy/tis_clip_frac", float(weights[mask].eq(self._algorithm.tis or 0.0).sum()), tokens
+            )
         if self._is_first_update and tokens:
             gap = (logprobs - batch.sampling_logprobs).abs()[mask]
             metrics.maximum("policy/sampling_gap_max", float(gap.max()))
