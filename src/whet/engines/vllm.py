@@ -72,6 +72,11 @@ class Vllm(Plugin):
             raise ValueError("url names a server that runs already, and python starts one: give one of them")
         return self
 
+    @property
+    def kv_cache_bytes(self) -> int:
+        """Memory for keys and values."""
+        return int(self.kv_cache_gb * 2**30)
+
     def build(self, policy: Policy) -> VllmEngine:
         """An engine whose copy is made at the first call of `generate`."""
         return VllmEngine(policy, self, self._worker())
@@ -176,7 +181,7 @@ class VllmEngine:
             dtype=str(weight.dtype).removeprefix("torch."),
             max_length=self._policy.context_length,
             max_rows=self._settings.max_rows,
-            kv_cache_bytes=int(self._settings.kv_cache_gb * 2**30),
+            kv_cache_bytes=self._settings.kv_cache_bytes,
             # Compiling for a CPU takes minutes, and decodes no faster.
             options={"enforce_eager": weight.device.type == "cpu", **self._settings.options},
         )

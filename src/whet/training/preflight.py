@@ -11,6 +11,7 @@ import torch
 from whet.config import Config, PromptConfig
 from whet.engines.huggingface import HuggingFace
 from whet.engines.native import Native
+from whet.engines.vllm import Vllm
 from whet.evals.evaluate import CHUNK
 from whet.functional.logprobs import MAX_LOGITS
 from whet.interfaces import Policy
@@ -117,9 +118,10 @@ def _evaluations(config: Config, steps: int) -> int:
 
 
 def _memory(config: Config, sizes: Sizes) -> dict[str, int]:
-    """The trainer's and the engine's: both read one copy of the weights."""
+    """The trainer's and the engine's: both read one copy of the weights, unless vLLM has its own."""
+    copies = 2 if isinstance(config.engine, Vllm) else 1
     return {
-        "weights": sizes.policy.weight_bytes,
+        "weights": copies * sizes.policy.weight_bytes,
         "gradients": sizes.policy.trained * MASTER_BYTES,
         "optimizer": sizes.policy.optimizer_bytes,
         "reference": sizes.policy.trained_bytes if config.algorithm.needs_reference else 0,
@@ -130,6 +132,8 @@ def _memory(config: Config, sizes: Sizes) -> dict[str, int]:
 
 def _kv_cache(config: Config, sizes: Sizes) -> int:
     """Keys and values of the rows in flight, at full length: those of a step, or of a chunk of an evaluation."""
+    if isinstance(config.engine, Vllm):
+        return config.engine.kv_cache_bytes
     completions = config.batch.prompts_per_step * _generations(config)
     evaluated = min(CHUNK, sizes.num_test) * config.eval.num_samples
     rows = max(completions, evaluated)
