@@ -104,7 +104,7 @@ def test_a_block_with_a_gated_mlp_keeps_as_much_as_was_measured():
 
 
 def test_vllm_takes_a_second_copy_of_the_weights_and_the_cache_that_it_is_given(config):
-    theirs = config("engine={name: vllm, kv_cache_gb: 0.5}")
+    theirs = config(engine={"name": "vllm", "kv_cache_gb": 0.5})
     ours, found = (forecast(c, SIZES)["memory_bytes"] for c in (config(), theirs))
     assert found["kv_cache"] == 2**29
     assert found["weights"] == 2 * ours["weights"]
