@@ -17,6 +17,7 @@ from whet.engines._vllm_remote import RemoteWorker, ServerProcess
 from whet.engines._vllm_worker import LocalWorker
 from whet.engines.vllm import Vllm, VllmEngine
 from whet.errors import EngineError
+from whet.policies.from_scratch import FromScratch
 from whet.policies.huggingface import HuggingFace
 from whet.runs import reader
 from whet.runs.directory import list_runs
@@ -119,6 +120,18 @@ def test_a_stop_string_ends_a_completion(policy: Any, engine: VllmEngine) -> Non
         whole = free[place]
         assert stopped.token_ids == whole.token_ids[: len(stopped.token_ids)]
         assert letter not in stopped.text
+
+
+def test_a_policy_from_scratch_is_sampled_as_its_gpt2_twin() -> None:
+    sizes = FromScratch(num_layers=2, num_heads=2, width=64, context_length=32)
+    policy = sizes.build(["0123456789+-*="], 0, CPU)
+    peaked.disturb(policy)
+    engine, asked = VllmEngine(policy, Vllm(**ENGINE), LocalWorker), peaked.requests(policy, samples=8)
+    for seed in range(2):
+        found = peaked.draw(engine, asked)
+        assert gap(policy, asked, found, 1.0) < 1e-3
+        peaked.disturb(policy, seed)
+        policy.version += 1
 
 
 def config(root: Any, **changes: Any) -> Any:
