@@ -7,7 +7,7 @@ PEERS  := .venv-peers
 VLLM   := .venv-vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras demo test test-all check format peers test-peers vllm test-vllm constraints clean
+.PHONY: help setup extras demo test test-all check format peers test-peers vllm test-vllm bench constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -61,6 +61,13 @@ $(VLLM)/.ready: $(READY) tools/setup_vllm.sh
 
 test-vllm: $(VLLM)/.ready ## the tests that need vLLM itself
 	@$(VLLM)/bin/python -m pytest -n 0 -m vllm
+
+bench: $(PEERS)/.ready ## time rollouts, whole steps and start-up beside others, in a few minutes
+	@$(PEERS)/bin/python bench/rollout.py --size tiny
+	@$(PEERS)/bin/python bench/step.py --size tiny --memory
+	@$(PEERS)/bin/python bench/scaling.py --size tiny --most 256
+	@$(PEERS)/bin/python bench/scaling.py --size tiny --roof
+	@$(BIN)/python bench/startup.py --repetitions 3
 
 constraints: $(READY) ## pin the newest versions that fit into constraints.txt
 	@bash tools/lock.sh $(VENV)

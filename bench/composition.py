@@ -95,7 +95,7 @@ def _logprob_gap(policy: Policy, groups: Sequence[RolloutGroup], sampling: Sampl
     device = next(policy.module.parameters()).device
     batch = make_batch(groups, sampling, device)
     gaps = []
-    for rows in microbatches(batch, max_tokens=16384):
+    for rows in microbatches(batch, 16384, policy.packs):
         part = batch.rows(rows)
         gaps.append((policy.forward(part).logprobs - part.sampling_logprobs).abs().max().item())
     return max(gaps)

@@ -28,7 +28,7 @@ class BatchConfig(Settings):
     max_generation_rounds: int = Field(default=10, ge=1)
     """Rounds of sampling in which a step replaces refused groups (dynamic sampling); then it goes on with fewer."""
     microbatch_tokens: int = Field(default=16384, ge=1)
-    """Padded tokens per forward pass: a memory limit that changes nothing beyond rounding."""
+    """Tokens per forward pass (a prompt counts once per group): a memory limit that changes nothing beyond rounding."""
 
 
 class SamplingConfig(Settings):
@@ -40,6 +40,9 @@ class SamplingConfig(Settings):
     temperature: float = Field(default=1.0, gt=0.0)
     stop: tuple[str, ...] = ()
     """A completion ends once its text holds one of these."""
+    timeout_s: float | None = Field(default=None, gt=0.0)
+    """Seconds from its first token after which a completion ends where it is, truncated. What a clock decides is not
+    repeated bit for bit."""
 
     @field_validator("stop")
     @classmethod
@@ -53,7 +56,10 @@ class SamplingConfig(Settings):
     def params(self) -> SamplingParams:
         """For the engine."""
         return SamplingParams(
-            max_completion_length=self.max_completion_length, temperature=self.temperature, stop=self.stop
+            max_completion_length=self.max_completion_length,
+            temperature=self.temperature,
+            stop=self.stop,
+            timeout_s=self.timeout_s,
         )
 
 
@@ -117,7 +123,7 @@ class WarmStartConfig(Settings):
     batch_size: int = Field(default=64, ge=1)
     """Demonstrations per step."""
     microbatch_tokens: int = Field(default=16384, ge=1)
-    """Padded tokens per forward pass."""
+    """Tokens per forward pass (a prompt counts once per group)."""
     optimizer: OptimizerConfig = OptimizerConfig(learning_rate=1e-3)
 
 

@@ -172,6 +172,8 @@ class Policy(Protocol):
     version: int
     """Counts the updates of the weights; the trainer raises it by one after each."""
     context_length: int
+    packs: bool
+    """Whether `forward` reads the prompt of several rows once, and no padding."""
 
     def forward(self, batch: Batch, want: frozenset[Want] = frozenset()) -> TokenStats:
         """Statistics of the trained tokens of a batch, with gradients when they are enabled."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "timeout"]
 Status = Literal["ok", "skipped", "error", "timeout", "invalid"]
 
 
@@ -56,6 +56,8 @@ class SamplingParams:
     min_p: float = 0.0
     stop: tuple[str, ...] = ()
     """A completion ends once its text holds one of these; they are cut from the text, not from the tokens."""
+    timeout_s: float | None = None
+    """Seconds from its first token after which a completion ends where it is."""
 
     def __post_init__(self) -> None:
         allowed = {
@@ -65,11 +67,13 @@ class SamplingParams:
             "top_k": self.top_k >= 0,
             "min_p": 0 <= self.min_p <= 1,
             "stop": not isinstance(self.stop, str) and all(self.stop),
+            "timeout_s": self.timeout_s is None or self.timeout_s > 0,
         }
         if bad := [f"{name} = {getattr(self, name)!r}" for name, is_good in allowed.items() if not is_good]:
             raise ConfigError(
                 f"{', '.join(bad)} cannot be sampled with; expected max_completion_length >= 1, temperature >= 0 "
-                "(0 is greedy), 0 < top_p <= 1, top_k >= 0 (0 is off), 0 <= min_p <= 1, and stop a tuple of texts"
+                "(0 is greedy), 0 < top_p <= 1, top_k >= 0 (0 is off), 0 <= min_p <= 1, stop a tuple of texts, and "
+                "timeout_s > 0"
             )
 
     @property
@@ -216,7 +220,7 @@ class Batch:
     lengths: Tensor  # [B] int64, prompt and completion
     loss_mask: Tensor  # [B, T] bool, true where the token is trained
     group: Tensor  # [B] int64, which prompt of the step
-    truncated: Tensor  # [B] bool, finish_reason == "length"
+    truncated: Tensor  # [B] bool, finish_reason other than "stop"
     rewards: Tensor  # [B, T] float32, zero except where a reward arrives
     sampling_logprobs: Tensor  # [B, T] float32
     temperature: float = 1.0

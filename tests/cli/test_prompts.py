@@ -34,16 +34,16 @@ def chat_run(tmp_path_factory) -> Path:
 @pytest.fixture
 def sent(monkeypatch) -> list[str]:
     """The prompts that engines get, spelled."""
-    from whet.engines.huggingface import HuggingFaceEngine
+    from whet.engines.native import NativeEngine
 
-    spelled, generate = [], HuggingFaceEngine.generate
+    spelled, generate = [], NativeEngine.generate
 
     def spy(self, requests, *rest, **named):
         requests = list(requests)
         spelled.extend(self._policy.tokenizer.spell(r.prompt_ids) for r in requests)
         return generate(self, requests, *rest, **named)
 
-    monkeypatch.setattr(HuggingFaceEngine, "generate", spy)
+    monkeypatch.setattr(NativeEngine, "generate", spy)
     return spelled
 
 

@@ -131,6 +131,13 @@ def test_a_request_may_have_a_shorter_limit_of_its_own(build):
         assert completion.finish_reason == "length"
 
 
+def test_a_completion_that_takes_too_long_ends_where_it_is(build):
+    policy = peaked.constant([0.0, 1.0, 0.0])
+    found = peaked.draw(build(policy, max_rows=7), peaked.requests(policy), timeout_s=1e-9).values()
+    assert len(found) == 30
+    assert {(c.token_ids, c.finish_reason) for c in found} == {((1,), "timeout")}
+
+
 @pytest.mark.parametrize("stop", [("7",), ("5", "*"), ("33", "8"), ("+", "-", "=")])
 def test_a_stop_string_ends_the_tokens_after_it_and_the_text_before_it(build, policy, stop):
     asked = peaked.requests(policy, samples=8)

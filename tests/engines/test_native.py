@@ -1,5 +1,6 @@
 """What the native engine computes, and what it does not compute twice."""
 
+import gc
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -9,6 +10,8 @@ import torch
 import peaked
 from whet.engines.native import Native
 from whet.errors import DataError
+from whet.policies.from_scratch import FromScratch
+from whet.types import SamplingParams
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +67,29 @@ def test_short_completions_come_before_long_ones(policy):
     assert lengths == sorted(lengths)
 
 
-def test_it_samples_from_the_trainers_own_tensors(policy):
-    held = {t.data_ptr() for t in policy.module.state_dict().values()}
-    engine = Native().build(policy)
-    peaked.draw(engine, peaked.requests(policy))
-    assert {t.data_ptr() for t in engine._module.state_dict().values()} == held
+def test_it_samples_from_the_trainers_own_tensors():
+    settings = FromScratch(num_layers=2, num_heads=4, width=128, context_length=16)
+    policy = settings.build(["0123456789+-*="], 0, torch.device("cpu"))
+    matrices = [p for p in policy.module.h.parameters() if p.dim() == 2]
+    held, before = [p.data_ptr() for p in policy.module.parameters()], numbers_held()
+    generation = (
+        Native()
+        .build(policy)
+        .generate(peaked.requests(policy, 2, ["1+1="]), SamplingParams(max_completion_length=8))
+    )
+    next(generation)
+    during = {where: size for where, size in numbers_held().items() if where not in before}
+    assert sum(during.values()) > 0  # it has keys and values at least
+    assert max(during.values()) < min(p.numel() for p in matrices) == 128 * 128
+    assert sum(during.values()) < sum(p.numel() for p in matrices) / 10
+    list(generation)
+    assert [p.data_ptr() for p in policy.module.parameters()] == held
+
+
+def numbers_held():
+    """How many numbers are behind every tensor that is alive, by where they lie."""
+    tensors = [o for o in gc.get_objects() if type(o) in (torch.Tensor, torch.nn.Parameter)]
+    return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() // t.element_size() for t in tensors}
 
 
 def test_a_module_of_another_kind_is_refused_with_the_way_out():

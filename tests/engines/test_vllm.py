@@ -126,6 +126,20 @@ def test_a_stop_string_ends_a_completion_where_it_stands(policy, connect):
     assert "cancel" in worker.calls
 
 
+def test_a_completion_that_takes_too_long_ends_where_it_is(connect):
+    policy, worker = peaked.constant([0.0, 1.0, 0.0]), StandIn()
+    engine = engine_of(policy, connect(worker))
+    found = peaked.draw(engine, peaked.requests(policy), timeout_s=1e-9)
+    assert len(found) == 30
+    assert {(c.token_ids, c.finish_reason) for c in found.values()} == {((1,), "timeout")}
+    assert "cancel" in worker.calls
+
+
+def test_a_completion_in_time_is_as_long_as_without_a_limit(policy, connect):
+    engine, asked = engine_of(policy, connect(StandIn())), requests(policy)
+    assert peaked.draw(engine, asked, timeout_s=60.0) == peaked.draw(engine, asked)
+
+
 def test_every_token_is_told_as_it_is_sampled(policy, connect):
     told = {}
     engine, asked = engine_of(policy, connect(StandIn())), requests(policy)
@@ -231,6 +245,7 @@ def test_a_policy_of_another_kind_is_refused():
         ("raises while sampling", r"could not sample: RuntimeError: out of memory"),
         ("is updated by another", r"stale weights after sampling: .*Is another program updating"),
         ("forgets rows", r"left [1-6] of 6 completions unfinished"),
+        ("gives up a row", r"gave up a completion after 3 of 16 tokens"),
     ],
 )
 def test_a_broken_promise_is_named(policy, connect, fault, message):

@@ -122,6 +122,17 @@ def test_a_stop_string_ends_a_completion(policy: Any, engine: VllmEngine) -> Non
         assert letter not in stopped.text
 
 
+def test_a_completion_that_takes_too_long_ends_where_it_is(policy: Any, engine: VllmEngine) -> None:
+    asked = requests(policy)
+    free = peaked.draw(engine, asked)
+    late = peaked.draw(engine, asked, timeout_s=1e-9)
+    assert {p: c.token_ids for p, c in late.items()} == {p: c.token_ids[:1] for p, c in free.items()}
+    assert {c.finish_reason for c in late.values()} <= {"timeout", "stop"}
+    assert {p: c.token_ids for p, c in peaked.draw(engine, asked).items()} == {
+        p: c.token_ids for p, c in free.items()
+    }
+
+
 def test_a_policy_from_scratch_is_sampled_as_its_gpt2_twin() -> None:
     sizes = FromScratch(num_layers=2, num_heads=2, width=64, context_length=32)
     policy = sizes.build(["0123456789+-*="], 0, CPU)

@@ -103,26 +103,3 @@ def test_positions_count(model):
     same_token = torch.full((1, 4), 7)
     hidden = model(same_token)
     assert (hidden[0, 1:] - hidden[0, :1]).abs().amax(-1).min() > 1e-3
-
-
-def test_tokens_one_by_one_against_the_cache_give_the_states_of_the_whole_row(model):
-    # Three rows of two prompts, at different positions, decoded together.
-    whole = model(IDS)
-    cache = model.new_cache(rows=4, length=20)
-    prompts = torch.stack([IDS[0, :6], torch.cat([IDS[0, :4], torch.zeros(2, dtype=torch.int64)])])
-    model(prompts, attend=cache.prefill(torch.tensor([0, 1, 2]), torch.tensor([0, 1, 1])))
-    for step in range(10):
-        positions = torch.tensor([6, 4, 4]) + step
-        hidden = model(IDS[0, positions][:, None], positions[:, None], cache.decode(positions))
-        torch.testing.assert_close(hidden[:, 0], whole[0, positions], rtol=0, atol=1e-4)
-
-
-def test_a_moved_row_goes_on_where_the_other_was(model):
-    whole = model(IDS)
-    cache = model.new_cache(rows=3, length=20)
-    other = torch.full_like(IDS[:, :6], 11)
-    model(torch.cat([other, IDS[:, :6]]), attend=cache.prefill(torch.tensor([0, 2]), torch.tensor([0, 1])))
-    cache.move(torch.tensor([2]), torch.tensor([0]))
-    position = torch.tensor([6])
-    hidden = model(IDS[:, 6:7], position[:, None], cache.decode(position))
-    torch.testing.assert_close(hidden[0, 0], whole[0, 6], rtol=0, atol=1e-4)

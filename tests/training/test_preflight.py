@@ -20,7 +20,7 @@ PROMPT = PromptConfig()
 POLICY = Footprint(
     parameters=1000, trained=1000, weight_bytes=4000, trained_bytes=4000, num_layers=2, width=8, kv_width=8
 )
-SIZES = Sizes(num_train=60, num_test=20, longest_prompt=10, vocab_size=5, policy=POLICY)
+SIZES = Sizes(num_train=60, num_test=20, longest_prompt=10, vocab_size=5, policy=POLICY, packs=True)
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_step_is_counted_by_hand(config):
         "completions": 60,  # 12 * 5
         "updates": 8,  # 4 * 2
         "completions_per_update": 15,  # 60 / 4
-        "microbatches_per_update": 3,  # 100 // (10 + 6) = 6 rows each, ceil(15 / 6)
+        "microbatches_per_update": 2,  # a group reads 10 + 5 * (6 - 1) = 35 tokens: 2 of 3 in the first
         "max_sampled_tokens": 360,  # 60 * 6
         "max_tokens": 960,  # 60 * 16
     }
@@ -55,6 +55,19 @@ def test_a_step_is_counted_by_hand(config):
 def test_a_sequence_longer_than_a_micro_batch_is_one_of_its_own(config):
     few = config(batch={"microbatch_tokens": 5})
     assert forecast(few, SIZES)["step"]["microbatches_per_update"] == 15
+
+
+def test_a_group_that_is_larger_than_a_micro_batch_is_split(config):
+    # 10 + 3 * 5 = 25 tokens in 26, so two parts for 5 completions; 3 prompts in an update
+    assert forecast(config(batch={"microbatch_tokens": 26}), SIZES)["step"]["microbatches_per_update"] == 6
+
+
+def test_a_policy_that_pads_reads_rows_of_full_length(config):
+    padded = dataclasses.replace(SIZES, packs=False)
+    found = forecast(config(), padded)
+    assert found["step"]["microbatches_per_update"] == 3  # 100 // (10 + 6) = 6 rows each, ceil(15 / 6)
+    # (6 rows * 16 tokens * (16 * 2 + 2) * 8 + 6 * 6 * 5 * 4) * 4 bytes
+    assert found["memory_bytes"]["activations"] == 107328
 
 
 def test_a_run_is_counted_by_hand(config):
@@ -77,8 +90,8 @@ def test_memory_is_counted_by_hand(config):
         "optimizer": 8000,
         "reference": 0,
         "kv_cache": 14336,  # keys and values: 2 * 2 layers * 7 rows * 16 tokens * width 8 * 4 bytes
-        "activations": 107328,  # (6 rows * 16 tokens * (16 * 2 + 2) * 8 + 6 * 6 * 5 * 4) * 4 bytes
-        "total": 137664,
+        "activations": 80960,  # (2 groups * 35 tokens * (16 * 2 + 2) * 8 + 10 * 6 * 5 * 4) * 4 bytes
+        "total": 111296,
     }
 
 

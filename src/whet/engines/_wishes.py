@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
 
 from whet.errors import DataError
 from whet.interfaces import Policy
 from whet.text.stopping import Ending
-from whet.types import Completion, Request, SamplingParams
+from whet.types import Completion, FinishReason, Request, SamplingParams
 
 OnToken = Callable[[int, int, int], None]
 """Sees request, sample and token id of every token."""
@@ -21,8 +18,6 @@ OnToken = Callable[[int, int, int], None]
 class Wish:
     """One completion to be made."""
 
-    place: int
-    """Among all wishes of the call."""
     request: int
     sample: int
     key: int
@@ -31,12 +26,11 @@ class Wish:
     """Tokens at most."""
 
 
-def wishes_of(requests: Iterable[Request], policy: Policy, params: SamplingParams) -> list[Wish]:
-    """Every completion that is asked for.
+def wishes_of(requests: Iterable[Request], policy: Policy, params: SamplingParams) -> Iterator[Wish]:
+    """Every completion that is asked for; requests are read one by one.
 
     Raises `DataError` for a prompt that is empty or leaves no room for the longest completion.
     """
-    wishes: list[Wish] = []
     room = policy.context_length - params.max_completion_length
     for number, request in enumerate(requests):
         length = len(request.prompt_ids)
@@ -49,8 +43,7 @@ def wishes_of(requests: Iterable[Request], policy: Policy, params: SamplingParam
             )
         limit = limit_of(request, params)
         for i, key in enumerate(request.keys):
-            wishes.append(Wish(len(wishes), number, i, key, request.prompt_ids, limit))
-    return wishes
+            yield Wish(number, i, key, request.prompt_ids, limit)
 
 
 def limit_of(request: Request, params: SamplingParams) -> int:
@@ -58,26 +51,17 @@ def limit_of(request: Request, params: SamplingParams) -> int:
     return min(request.max_completion_length or params.max_completion_length, params.max_completion_length)
 
 
-def reached(tokens: Tensor, count: Tensor, ending: Ending) -> Tensor:
-    """Which rows their newest token has ended, `[n]` bool; tokens `[n, T]`, of which row i has `count[i]` >= 1."""
-    newest = tokens.gather(1, count[:, None] - 1)[:, 0]
-    if not ending.needs_text:
-        # One comparison an id: torch.isin would bring a new tensor to the device at every step.
-        return torch.stack([newest < 0, *(newest == stop for stop in ending.stop_ids)]).any(0)
-    rows = zip(tokens.tolist(), count.tolist(), strict=True)
-    return torch.tensor([ending.reached(ids[:n]) for ids, n in rows], dtype=torch.bool, device=tokens.device)
-
-
 def completion(
     wish: Wish, token_ids: Sequence[int], logprobs: Sequence[float], ending: Ending, version: int
 ) -> Completion:
     """The completion that fulfils a wish; `version` is that of the policy."""
+    cut: FinishReason = "length" if len(token_ids) == wish.limit else "timeout"
     return Completion(
         request=wish.request,
         sample=wish.sample,
         token_ids=tuple(token_ids),
         logprobs=tuple(logprobs),
-        finish_reason="stop" if ending.reached(token_ids) else "length",
+        finish_reason="stop" if ending.reached(token_ids) else cut,
         policy_version=version,
         text=ending.text(token_ids),
     )

@@ -6,6 +6,7 @@ Tokens are drawn by our keys, inside a logits processor: it picks the token, rec
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from whet.engines._wishes import OnToken, Wish, completion, reached, wishes_of
+from whet.engines._wishes import OnToken, Wish, completion, wishes_of
 from whet.errors import DataError, Interrupted
 from whet.functional.sampling import sample
 from whet.interfaces import Policy
@@ -62,7 +63,7 @@ class HuggingFaceEngine:
 
         Raises `DataError` for a request whose prompt and longest completion exceed the context.
         """
-        wishes = wishes_of(requests, self._policy, params)
+        wishes = list(wishes_of(requests, self._policy, params))
         ending = Ending(self._policy.tokenizer, params.stop)
         for start in range(0, len(wishes), self._max_rows):
             model, version = self._model(), self._policy.version
@@ -102,6 +103,7 @@ class _Draws:
         self._limit = torch.tensor([w.limit for w in wishes], device=device)
         self._done = torch.zeros(len(wishes), dtype=torch.bool, device=device)
         self._step = 0
+        self._begun = time.monotonic()
         self._wishes = wishes
         self.on_token: OnToken | None = None
         self.count = torch.zeros_like(self._keys)  # [n] tokens of each completion
@@ -125,8 +127,19 @@ class _Draws:
     def ended(self, _token_ids: Tensor, _scores: Any) -> Tensor:
         """Which rows need no more tokens, `[n]` bool; what is drawn for them later is not counted."""
         self.count += ~self._done
-        self._done |= reached(self.tokens, self.count, self._ending) | (self.count == self._limit)
+        self._done |= self._reached() | (self.count == self._limit)
+        if self._params.timeout_s is not None and time.monotonic() - self._begun >= self._params.timeout_s:
+            self._done[:] = True
         return self._done
+
+    def _reached(self) -> Tensor:
+        """Which rows their newest token has ended, `[n]` bool."""
+        if not self._ending.needs_text:
+            newest = self.tokens[:, self._step - 1]
+            return torch.stack([newest < 0, *(newest == stop for stop in self._ending.stop_ids)]).any(0)
+        rows = zip(self.tokens.tolist(), self.count.tolist(), strict=True)
+        found = [self._ending.reached(ids[:n]) for ids, n in rows]
+        return torch.tensor(found, dtype=torch.bool, device=self.tokens.device)
 
 
 def _generate(model: Any, wishes: Sequence[Wish], draws: _Draws, max_completion_length: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -129,21 +130,22 @@ class VllmEngine:
         Raises `DataError` for a request whose prompt and longest completion exceed the context, and `EngineError`
         when the copy is lost or does not hold the policy's weights.
         """
-        wishes = wishes_of(requests, self._policy, params)
+        wishes = list(wishes_of(requests, self._policy, params))
         if not wishes:
             return
         worker, held = self._synchronised()
         ending = Ending(self._policy.tokenizer, params.stop)
-        rows = {w.place: _Row(w, on_token) for w in wishes}
-        asks = [Ask(w.place, w.prompt_ids, w.key & _SEED_BITS, w.limit) for w in wishes]
+        rows = {place: _Row(w, on_token) for place, w in enumerate(wishes)}
+        asks = [Ask(place, w.prompt_ids, w.key & _SEED_BITS, w.limit) for place, w in enumerate(wishes)]
         with closing(cast(Any, worker.generate(asks, params, ending.stop_ids))) as steps:
             for pieces in steps:
                 if should_stop():
                     raise Interrupted
                 done, cut = _take(pieces, rows, ending)
-                if cut:
-                    worker.cancel(cut)
-                for row in done:
+                late = _late(rows, params.timeout_s)
+                if cut or late:
+                    worker.cancel([*cut, *late])
+                for row in (*done, *late.values()):
                     yield completion(row.wish, row.token_ids, row.logprobs, ending, held.version)
         if rows:
             raise EngineError(
@@ -194,9 +196,11 @@ class _Row:
         self.wish = wish
         self.token_ids: list[int] = []
         self.logprobs: list[float] = []
+        self.begun = math.inf  # when its first token came
         self._on_token = on_token
 
     def append(self, token: int, logprob: float) -> None:
+        self.begun = min(self.begun, time.monotonic())
         self.token_ids.append(token)
         self.logprobs.append(logprob)
         if self._on_token is not None:
@@ -222,7 +226,26 @@ def _take(pieces: Iterable[Piece], rows: dict[int, _Row], ending: Ending) -> tup
                 break
         if has_ended:
             done.append(rows.pop(piece.place))
+            _check_ended(row, ending)
     return done, cut
+
+
+def _check_ended(row: _Row, ending: Ending) -> None:
+    """Raises `EngineError` for a completion that vLLM gave up."""
+    count = len(row.token_ids)
+    if count != row.wish.limit and not (count and ending.reached(row.token_ids)):
+        raise EngineError(
+            f"vLLM gave up a completion after {count} of {row.wish.limit} tokens: resume the run; less may be in "
+            "flight with a lower engine.max_rows"
+        )
+
+
+def _late(rows: dict[int, _Row], timeout_s: float | None) -> dict[int, _Row]:
+    """Takes out the rows, by place, whose first token is that long ago."""
+    if timeout_s is None:
+        return {}
+    before = time.monotonic() - timeout_s
+    return {place: rows.pop(place) for place in list(rows) if rows[place].begun <= before}
 
 
 def _check_held(worker: Worker, expected: Held, when: str) -> None:

@@ -26,7 +26,7 @@ def entropy_means(
     training = policy.module.training
     policy.module.eval()
     try:
-        for rows in microbatches(batch, microbatch_tokens):
+        for rows in microbatches(batch, microbatch_tokens, policy.packs):
             part = batch.rows(rows)
             entropy = policy.forward(part).entropy
             assert entropy is not None

@@ -22,7 +22,7 @@ def demonstration_nll(policy: Policy, rollouts: Sequence[Rollout], microbatch_to
     training = policy.module.training
     policy.module.eval()
     try:
-        for rows in microbatches(batch, microbatch_tokens):
+        for rows in microbatches(batch, microbatch_tokens, policy.packs):
             sums[rows] = -policy.forward(batch.rows(rows)).logprobs.sum(-1).double()
     finally:
         policy.module.train(training)

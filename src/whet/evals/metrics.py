@@ -119,7 +119,7 @@ def _mean_value(scored: Sequence[EvalRecord]) -> Interval:
 def _lengths(records: Sequence[EvalRecord]) -> Metrics:
     lengths, problems = [float(r.length) for r in records], _problems(records)
     return {
-        "truncated_frac": _share(records, [r.finish_reason == "length" for r in records]),
+        "truncated_frac": _share(records, [r.finish_reason != "stop" for r in records]),
         "mean_length": confidence_interval(lengths, problems),
         "p50_length": quantile_interval(lengths, problems, 0.50),
         "p95_length": quantile_interval(lengths, problems, 0.95),

@@ -183,7 +183,7 @@ TRL: dict[str, dict[str, str]] = {
         "max_length max_seq_length": "policy.context_length (a row that is longer is refused, never cut)",
         "truncation_mode": "not needed: nothing is cut",
         "packing packing_strategy eval_packing padding_free": (
-            "not there: rows of like length share a micro-batch; batch.microbatch_tokens is its size"
+            "not needed: rows are always packed, a prompt once a group; batch.microbatch_tokens is the size"
         ),
         "completion_only_loss assistant_only_loss": "not needed: the completion alone is trained",
         "activation_offloading": WEIGHTS_STAY,

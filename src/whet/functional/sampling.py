@@ -15,11 +15,14 @@ def sample(logits: Tensor, uniform: Tensor, params: SamplingParams) -> tuple[Ten
     logits = logits.float()
     if params.temperature == 0:
         tokens = logits.argmax(-1)
-    else:
-        logits = _truncated(logits / params.temperature, params)
-        tokens = inverse_cdf((logits - logits.amax(-1, keepdim=True)).exp(), uniform)
-    logprobs = logits.gather(-1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
-    return tokens, logprobs
+        return tokens, logits.gather(-1, tokens[:, None])[:, 0] - logits.logsumexp(-1)
+    if params.temperature != 1:
+        logits = logits / params.temperature
+    logits = _truncated(logits, params)
+    shifted = logits - logits.amax(-1, keepdim=True)
+    weights = shifted.exp()
+    tokens = inverse_cdf(weights, uniform)
+    return tokens, shifted.gather(-1, tokens[:, None])[:, 0] - weights.sum(-1).log()
 
 
 def inverse_cdf(weights: Tensor, uniform: Tensor) -> Tensor:

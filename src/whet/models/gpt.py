@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from whet.models.attention import Attend, KVCache, causal
+from whet.models.attention import Attend, causal
+from whet.models.kv_cache import CacheSizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +56,20 @@ class GPT(nn.Module):
         """Logits over the vocabulary, `[..., V]`."""
         return hidden @ self.wte.weight.T
 
-    def new_cache(self, rows: int, length: int) -> KVCache:
-        """An empty cache for this model."""
+    @property
+    def sizes(self) -> CacheSizes:
+        """What a cache keeps of a token."""
         config, weight = self.config, self.wte.weight
-        shape = (config.num_layers, rows, length, config.num_heads, config.width // config.num_heads)
-        return KVCache(shape, weight.dtype, weight.device)
+        return CacheSizes(
+            num_layers=config.num_layers,
+            kv_heads=config.num_heads,
+            head_size=config.width // config.num_heads,
+            dtype=weight.dtype,
+            device=weight.device,
+        )
+
+    def reserve(self, length: int) -> None:
+        """Nothing to prepare: every position of the context has its weights."""
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:

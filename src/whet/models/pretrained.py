@@ -15,13 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from whet.errors import ConfigError, missing_extra
+from whet.models.packing import Layout
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 _REACH_TIMEOUT_S = 3.0
+_ATTENTION = "whet"
+_FULL = "full_attention"
+_ODD_ATTENTION = ("sliding_window", "softcap", "s_aux", "position_bias")
 _TRY_OUT = "for a try-out make one: python examples/tiny_checkpoint.py DIR, and policy.model=DIR"
 
 
@@ -77,6 +82,56 @@ def load_causal_lm(
             layer.support_avx512bf16_for_cpu = False
     loaded: PreTrainedModel = model.eval()
     return loaded
+
+
+def take_attention(model: PreTrainedModel) -> bool:
+    """Lets a call with `packing=attend` attend as that function says; every other call attends as before.
+
+    False where a model cannot: its layers do not all attend to everything before them, or it knows no attention but
+    its own.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    if set(getattr(model.config, "layer_types", None) or [_FULL]) != {_FULL}:
+        return False
+    if getattr(model.config, "_attn_implementation", None) != "sdpa":
+        return False
+    AttentionInterface.register(_ATTENTION, _attention)
+    AttentionMaskInterface.register(_ATTENTION, sdpa_mask)
+    model.set_attn_implementation(_ATTENTION)
+    return getattr(model.config, "_attn_implementation", None) == _ATTENTION
+
+
+def packed_arguments(layout: Layout) -> dict[str, Any]:
+    """What a model that `take_attention` said yes to is called with, so that it reads a packed layout.
+
+    The mask is not looked at: it stands there so that transformers makes none.
+    """
+    no_mask = torch.zeros((1, 1, 1, 1), device=layout.token_ids.device)
+    return {
+        "input_ids": layout.token_ids,
+        "position_ids": layout.positions,
+        "attention_mask": no_mask,
+        "packing": layout.attend,
+        "use_cache": False,
+    }
+
+
+def _attention(
+    module: Any, q: Tensor, k: Tensor, v: Tensor, attention_mask: Tensor | None, **settings: Any
+) -> tuple[Tensor, Tensor | None]:
+    """q `[B, H, T, d]`, k and v `[B, K, T, d]` -> `[B, T, H, d]`, and no weights."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    attend = settings.pop("packing", None)
+    if attend is None:
+        out: Tensor = sdpa_attention_forward(module, q, k, v, attention_mask, **settings)[0]
+        return out, None
+    if odd := [name for name in _ODD_ATTENTION if settings.get(name) is not None]:
+        raise ValueError(f"attention with {', '.join(odd)} cannot be packed")
+    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    return attend(module.layer_idx, q, k, v, settings.get("scaling")), None
 
 
 def load_config(checkpoint: Checkpoint) -> PretrainedConfig:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from whet.functional.logprobs import token_stats
 from whet.interfaces import Want
 from whet.models.gpt import GPT, GPTConfig
+from whet.models.packing import can_pack, packed, padded
 from whet.registry import Plugin
 from whet.seeding import key
 from whet.text.tokenizers import TextTokenizer, bpe_tokenizer, character_tokenizer, load_tokenizer
@@ -72,11 +73,13 @@ class FromScratchPolicy:
         self.tokenizer = tokenizer
         self.version = 0
         self.context_length = module.config.context_length
+        self.packs = can_pack(module.wte.weight.device)
 
     def forward(self, batch: Batch, want: frozenset[Want] = frozenset()) -> TokenStats:
         """Statistics of the trained tokens of a batch, with gradients when they are enabled."""
-        hidden = self.module(batch.token_ids[:, :-1])
-        return token_stats(hidden, self.module.logits, batch, "entropy_gradient" in want)
+        layout = packed(batch) if self.packs else padded(batch)
+        states = layout.states(self.module(layout.token_ids, layout.positions, layout.attend))
+        return token_stats(states, self.module.wte.weight, batch, "entropy_gradient" in want)
 
     def save(self, directory: Path) -> None:
         """Writes weights, sizes and tokenizer; equal policies write byte-equal files."""

@@ -9,12 +9,20 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 
 from whet.errors import ConfigError
 from whet.functional.logprobs import token_stats
 from whet.interfaces import Want
-from whet.models.pretrained import Checkpoint, load_causal_lm, load_stop_ids, load_tokenizer
+from whet.models.packing import can_pack, packed, padded
+from whet.models.pretrained import (
+    Checkpoint,
+    load_causal_lm,
+    load_stop_ids,
+    load_tokenizer,
+    packed_arguments,
+    take_attention,
+)
 from whet.policies._adapters import Adapter, Held, Lora, merged
 from whet.registry import Plugin
 from whet.text.pretrained import PretrainedTokenizer
@@ -22,6 +30,7 @@ from whet.types import Batch, TokenStats
 
 _log = logging.getLogger(__name__)
 _HOW_IT_IS_RUN = ("precision", "quantization", "activation_checkpointing", "context_length")
+_PACKED_GAP = {torch.float32: 1e-5, torch.float64: 1e-5, torch.bfloat16: 0.02, torch.float16: 0.02}
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -130,6 +139,7 @@ class HuggingFacePolicy:
         self.context_length = _context_length(module, settings)
         self._adapter = adapter
         self._has_plain_head = _has_plain_head(module)
+        self.packs = _can_pack(module)
         rows = module.get_input_embeddings().weight.shape[0]
         if rows < tokenizer.vocab_size:
             raise ConfigError(
@@ -140,16 +150,14 @@ class HuggingFacePolicy:
             _checkpoint_activations(module)
 
     def forward(self, batch: Batch, want: frozenset[Want] = frozenset()) -> TokenStats:
-        """Statistics of the trained tokens of a batch, with gradients when they are enabled.
-
-        Rows are padded on the right, where a causal model cannot look: no mask is needed.
-        """
-        ids = batch.token_ids[:, :-1]
+        """Statistics of the trained tokens of a batch, with gradients when they are enabled."""
+        layout = packed(batch) if self.packs else padded(batch)
+        read = packed_arguments(layout) if self.packs else {"input_ids": layout.token_ids, "use_cache": False}
         if self._has_plain_head:
-            hidden = self.module.base_model(input_ids=ids, use_cache=False).last_hidden_state
-            return token_stats(hidden, self.module.get_output_embeddings(), batch, "entropy_gradient" in want)
-        logits = self.module(input_ids=ids, use_cache=False).logits
-        return token_stats(logits, _itself, batch, "entropy_gradient" in want)
+            hidden, head = self.module.base_model(**read).last_hidden_state, _head(self.module)
+        else:
+            hidden, head = self.module(**read).logits, _itself
+        return token_stats(layout.states(hidden), head, batch, "entropy_gradient" in want)
 
     def save(self, directory: Path) -> None:
         """Writes a transformers directory, or adapters that plain peft loads; equal policies write equal bytes."""
@@ -211,6 +219,38 @@ def _has_plain_head(module: Any) -> bool:
         return False
     states = module.base_model(input_ids=ids, use_cache=False).last_hidden_state
     return torch.equal(head(states).float(), module(input_ids=ids, use_cache=False).logits.float())
+
+
+@torch.no_grad()
+def _can_pack(module: Any) -> bool:
+    """Whether the model says the same of tokens that are packed: some mix them, or count positions themselves."""
+    if not can_pack(module.device) or not take_attention(module):
+        return False
+    # Two rows with one prompt, and one with its own; all of unequal lengths.
+    ids = torch.tensor([[2, 7, 1, 4, 3, 9, 5, 2], [2, 7, 1, 8, 2, 0, 0, 0], [3, 1, 4, 1, 5, 0, 0, 0]])
+    mask = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 0, 0, 0], [0, 1, 1, 1, 1, 0, 0, 0]]).bool()
+    batch = Batch(
+        token_ids=ids, lengths=torch.tensor([8, 5, 5]), loss_mask=mask, group=torch.tensor([0, 0, 1]),
+        truncated=mask[:, 0], rewards=torch.zeros(3, 8), sampling_logprobs=torch.zeros(3, 8),
+    ).to(module.device)  # fmt: skip
+    one, other = padded(batch), packed(batch)
+    expected = one.states(module.base_model(input_ids=one.token_ids, use_cache=False).last_hidden_state)
+    try:
+        found = other.states(module.base_model(**packed_arguments(other)).last_hidden_state)
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        _log.info("rows are padded: %s does not take packed ones (%s)", type(module).__name__, error)
+        return False
+    gap = float((found - expected).float().norm() / expected.float().norm())
+    if gap > _PACKED_GAP[expected.dtype]:
+        _log.info("rows are padded: %s says other things of packed ones (%.1e)", type(module).__name__, gap)
+        return False
+    return True
+
+
+def _head(module: Any) -> Any:
+    """The matrix of a plain head; else the layer itself, which may be quantized or carry adapters."""
+    head = module.get_output_embeddings()
+    return head.weight if type(head) is nn.Linear and head.bias is None else head
 
 
 def _checkpoint_activations(module: Any) -> None:

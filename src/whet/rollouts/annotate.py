@@ -31,7 +31,7 @@ def _logprobs(batch: Batch, policy: Policy | Reference, parts: list[Tensor], max
     logprobs = torch.zeros_like(batch.sampling_logprobs)
     for rows in parts:
         minibatch = batch.rows(rows)
-        for micro in microbatches(minibatch, max_tokens):
+        for micro in microbatches(minibatch, max_tokens, policy.packs):
             part = minibatch.rows(micro)
             logprobs[rows[micro], : part.token_ids.shape[1]] = policy.forward(part).logprobs
     return logprobs

@@ -45,7 +45,7 @@ def _add_rollout(metrics: Metrics, rollout: Rollout) -> None:
     metrics.add("completions/mean_length", length)
     metrics.maximum("completions/max_length", length)
     metrics.count("completions/tokens", length)
-    metrics.add("completions/truncated_frac", rollout.finish_reason == "length")
+    metrics.add("completions/truncated_frac", rollout.finish_reason != "stop")
     metrics.add("rollout/failed_frac", score.is_failure)
     if score.status == "skipped":
         metrics.count("rollout/skipped")

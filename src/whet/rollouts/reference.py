@@ -19,6 +19,7 @@ class Reference:
         """tensors: those that `trained_tensors` gave, by name."""
         named = dict(policy.module.named_parameters())
         self._policy = policy
+        self.packs = policy.packs
         self._pairs = [(named[name], value.to(named[name].device)) for name, value in tensors.items()]
 
     @torch.no_grad()

@@ -36,6 +36,8 @@ class Sizes:
     """Tokens, over both splits."""
     vocab_size: int
     policy: Footprint
+    packs: bool
+    """Whether the policy reads a prompt once a group, and no padding."""
 
 
 def preflight(config: Config) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def sizes_of(policy: Policy, data: Data, prompt: PromptConfig) -> Sizes:
         longest_prompt=max(len(encode(e)) for e in examples),
         vocab_size=policy.tokenizer.vocab_size,
         policy=footprint(policy.module),
+        packs=policy.packs,
     )
 
 
@@ -86,14 +89,13 @@ def _step(config: Config, sizes: Sizes) -> dict[str, int]:
     batch, algorithm, limit = config.batch, config.algorithm, config.sampling.max_completion_length
     generations = _generations(config)
     completions = batch.prompts_per_step * generations
-    rows, per_update = _rows(config, sizes)
     return {
         "prompts": batch.prompts_per_step,
         "generations": generations,
         "completions": completions,
         "updates": algorithm.num_updates,
-        "completions_per_update": per_update,
-        "microbatches_per_update": math.ceil(per_update / rows),
+        "completions_per_update": _prompts(config) * generations,
+        "microbatches_per_update": _microbatch(config, sizes).per_update,
         "max_sampled_tokens": completions * limit,
         "max_tokens": completions * (sizes.longest_prompt + limit),
     }
@@ -147,18 +149,43 @@ def _kv_cache(config: Config, sizes: Sizes) -> int:
 
 def _activations(config: Config, sizes: Sizes) -> int:
     """What one micro-batch keeps for its backward pass; a rough figure, see the constants above."""
-    limit = config.sampling.max_completion_length
-    rows = min(_rows(config, sizes))
-    hidden = rows * (sizes.longest_prompt + limit) * sizes.policy.saved_per_token * sizes.policy.number_bytes
-    logits = min(rows * limit * sizes.vocab_size, MAX_LOGITS) * LOGITS_COPIES * LOGIT_BYTES
+    largest = _microbatch(config, sizes)
+    hidden = largest.tokens * sizes.policy.saved_per_token * sizes.policy.number_bytes
+    trained = largest.rows * config.sampling.max_completion_length
+    logits = min(trained * sizes.vocab_size, MAX_LOGITS) * LOGITS_COPIES * LOGIT_BYTES
     return int(hidden) + logits
 
 
-def _rows(config: Config, sizes: Sizes) -> tuple[int, int]:
-    """Completions of full length per micro-batch, and completions per update (of the largest one)."""
-    longest = sizes.longest_prompt + config.sampling.max_completion_length
-    prompts = math.ceil(config.batch.prompts_per_step / config.algorithm.num_minibatches)
-    return max(1, config.batch.microbatch_tokens // longest), prompts * _generations(config)
+@dataclass(frozen=True, slots=True)
+class _Microbatch:
+    """The largest micro-batch of an update, and how many there are at most."""
+
+    rows: int
+    tokens: int
+    """What the policy reads, as `rollouts.batch.microbatches` counts it."""
+    per_update: int
+
+
+def _microbatch(config: Config, sizes: Sizes) -> _Microbatch:
+    """With every prompt and completion as long as can be."""
+    prompt, completion = sizes.longest_prompt, config.sampling.max_completion_length
+    limit, generations, prompts = config.batch.microbatch_tokens, _generations(config), _prompts(config)
+    if not sizes.packs:
+        length, completions = prompt + completion, prompts * generations
+        rows = min(max(1, limit // length), completions)
+        return _Microbatch(rows, rows * length, math.ceil(completions / rows))
+    own = completion - 1  # the last token is not read
+    group = prompt + generations * own
+    if group <= limit:
+        groups = min(limit // group, prompts)
+        return _Microbatch(groups * generations, groups * group, math.ceil(prompts / groups))
+    rows = max(1, (limit - prompt) // max(own, 1))
+    return _Microbatch(rows, prompt + rows * own, prompts * math.ceil(generations / rows))
+
+
+def _prompts(config: Config) -> int:
+    """Of the largest update."""
+    return math.ceil(config.batch.prompts_per_step / config.algorithm.num_minibatches)
 
 
 def _disk(config: Config, sizes: Sizes) -> dict[str, int]:

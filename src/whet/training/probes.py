@@ -80,7 +80,7 @@ class MinibatchLoss:
 
     def _shares(self, rows: Tensor) -> Iterator[Tensor]:
         part = self.minibatch.rows(rows)
-        for some in microbatches(part, self.learner.microbatch_tokens):
+        for some in microbatches(part, self.learner.microbatch_tokens, self.learner.policy.packs):
             micro = part.rows(some)
             terms = self.objective.terms(micro, self.learner.policy.forward(micro, self.objective.want))
             yield torch.stack([weighted_sum(micro, term) for term in terms.values()]).sum()

@@ -75,7 +75,7 @@ class Learner:
         minibatch = self.weighted(objective, minibatch)
         minibatch = minibatch.rows(objective.moving(minibatch).nonzero()[:, 0])
         losses: Counter[str] = Counter()
-        for rows in microbatches(minibatch, self.microbatch_tokens):
+        for rows in microbatches(minibatch, self.microbatch_tokens, self.policy.packs):
             micro = minibatch.rows(rows)
             stats = self.policy.forward(micro, objective.want)
             terms = {name: weighted_sum(micro, term) for name, term in objective.terms(micro, stats).items()}

@@ -1,0 +1,80 @@
+"""C sources of the package, compiled by the machine's own compiler when they are first used. Without one, torch does
+the same work, more slowly: `load` then gives None.
+
+The library lies in the user's cache under a name that its source, compiler and processor determine.
+`WHET_COMPILE=0` turns this off.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+_log = logging.getLogger(__name__)
+_FLAGS: tuple[list[str], ...] = (["-march=native"], ["-mcpu=native"], [])
+"""For the very processor, as one compiler or the other says it; or for any of its kind."""
+
+
+@functools.cache
+def load(name: str) -> ctypes.CDLL | None:
+    """The library of the source `name` beside this file; None where it cannot be had."""
+    if os.environ.get("WHET_COMPILE") == "0":
+        return None
+    source = Path(__file__).with_name(name)
+    try:
+        compiler = _compiler()
+        path = _cache() / f"{source.stem}-{_identity(source, compiler)}.so"
+        if not path.exists():
+            _compile(source, compiler, path)
+        return ctypes.CDLL(str(path))
+    except (OSError, subprocess.SubprocessError) as error:
+        _log.info("%s is not compiled (%s): torch does its work, more slowly", name, error)
+        return None
+
+
+def _compiler() -> str:
+    found = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if found is None:
+        raise FileNotFoundError("no cc, gcc or clang is installed")
+    return found
+
+
+def _cache() -> Path:
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "whet"
+
+
+def _identity(source: Path, compiler: str) -> str:
+    version = subprocess.run([compiler, "--version"], capture_output=True, timeout=20, check=True).stdout
+    found = hashlib.sha256(source.read_bytes() + version + _processor().encode())
+    return found.hexdigest()[:16]
+
+
+def _processor() -> str:
+    """What tells processors apart for which the compiler writes different code."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
+    return platform.platform() + "".join(
+        sorted({line for line in lines if line.startswith(("flags", "model name", "Features"))})
+    )
+
+
+def _compile(source: Path, compiler: str, path: Path) -> None:
+    """Under a temporary name first, so that a library exists completely or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as directory:
+        made = Path(directory) / path.name
+        for flags in _FLAGS:
+            command = [compiler, "-O3", *flags, "-shared", "-fPIC", "-o", str(made), str(source)]
+            if subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == 0:
+                made.replace(path)
+                return
+        subprocess.run(command, capture_output=True, timeout=120, check=True)

@@ -1,0 +1,126 @@
+"""The parts of a decode step that are no matrix product, in C.
+
+A step of a small model is a hundred operations on little data, and torch takes longer to begin one than to do it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from whet.models.attention import Attend
+from whet.models.compiled import load
+
+if TYPE_CHECKING:
+    from whet.models.kv_cache import Store
+
+_SOURCE = "decode_step.c"
+_TILE = 16
+"""Rows of one prompt that are computed together; the source says the same."""
+
+
+def is_possible(dtype: torch.dtype, device: torch.device, *sizes: int) -> bool:
+    """Whether there is compiled code: for float32 on a CPU, and sizes that are whole vectors."""
+    fits = device.type == "cpu" and dtype == torch.float32 and all(size % 8 == 0 for size in sizes)
+    return fits and load(_SOURCE) is not None
+
+
+def attention(own: Store, prompts: Store, layout: Mapping[str, Tensor], index: Tensor) -> Attend:
+    """Attention of one new token per row, as `KVCache.decode` has it."""
+    kv_heads, size = own.values.shape[2], own.values.shape[4]
+    room = own.length + prompts.length
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q = q.contiguous()
+        out, grouped = torch.empty_like(q), q.shape[2] // kv_heads
+        tensors = (
+            *(q, k.contiguous(), v.contiguous(), out, own.keys[layer], own.values[layer]),
+            *(prompts.keys[layer], prompts.values[layer]),
+            *(layout["order"], layout["prompt"], index, layout["lengths"]),
+        )
+        numbers = (kv_heads, grouped, size, own.length, prompts.length)
+        step = (ctypes.c_int64 * 17)(*(t.data_ptr() for t in tensors), *numbers)
+
+        threads = min(torch.get_num_threads(), len(index))
+
+        def some(part: int, _next: int) -> None:
+            memory = torch.empty(_TILE * grouped * (2 * size + room))
+            library().decode_attention(ctypes.addressof(step), len(index), part, threads, memory.data_ptr())
+
+        in_parts(threads, some)
+        return out
+
+    return attend
+
+
+def rms_norm(x: Tensor, more: Tensor | None, weight: Tensor, eps: float) -> Tensor:
+    """x / sqrt(mean(x^2) + eps) * weight over the last dimension (Zhang and Sennrich, 1910.07467).
+
+    `more` is added to x before, in place.
+    """
+    out, width = torch.empty_like(x), len(weight)
+    added = 0 if more is None else more.data_ptr()
+    library().rms_norm(
+        x.data_ptr(), added, weight.data_ptr(), out.data_ptr(), 0, x.numel() // width, width, eps
+    )
+    return out
+
+
+def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """Rotary embedding of q and k `[n, 1, heads, D/H]`, in place; cos and sin `[n, 1, D/H]`, half of sin negated."""
+    sizes = (q.shape[0], q.shape[2], k.shape[2], q.shape[3])
+    library().rotate(q.data_ptr(), k.data_ptr(), cos.data_ptr(), sin.data_ptr(), *sizes)
+
+
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) * up (Shazeer, 2002.05202), in place of the gate."""
+    library().swiglu(gate.data_ptr(), up.data_ptr(), gate.data_ptr(), gate.numel())
+    return gate
+
+
+_KINDS = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "f": ctypes.c_float}
+_SIGNATURES = {
+    "decode_attention": "pnnnp",
+    "rms_norm": "pppppnnf",
+    "rms_norm_backward": "ppppppnn",
+    "rotate": "ppppnnnn",
+    "swiglu": "pppn",
+    "swiglu_backward": "pppppn",
+}
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The compiled functions; there must be some."""
+    found = load(_SOURCE)
+    assert found is not None
+    for name, kinds in _SIGNATURES.items():
+        function = getattr(found, name)
+        function.argtypes, function.restype = [_KINDS[kind] for kind in kinds], None
+    return found
+
+
+def in_parts(count: int, call: Callable[[int, int], None]) -> None:
+    """Calls for [first, last) of `count` things, on as many threads as torch has."""
+    threads = min(torch.get_num_threads(), count)
+    if threads <= 1:
+        call(0, count)
+        return
+    bounds = [count * i // threads for i in range(threads + 1)]
+    list(_pool(threads).map(call, bounds[:-1], bounds[1:]))
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that call the library; it lets Python go on meanwhile."""
+    if threads not in _pools:
+        _pools[threads] = ThreadPoolExecutor(threads)
+    return _pools[threads]

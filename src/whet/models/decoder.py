@@ -1,0 +1,204 @@
+"""Llama, Qwen2 and Qwen3 of transformers as an engine runs them: their own modules, without their bookkeeping.
+
+Every linear layer and norm is called as the module that it is, so that adapters and 4-bit weights act as they do in
+training, and nothing is copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, silu
+
+from whet.models import decode_step, fused
+from whet.models.attention import Attend
+from whet.models.kv_cache import CacheSizes
+
+FAMILIES = ("LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
+_ROTARY = ("default", "linear", "llama3", "yarn")
+"""Kinds of rotary embedding whose angles depend on the position alone."""
+
+
+class Decoder:
+    """Token ids `[B, T]` -> hidden states `[B, T, D]`; `logits` is the head."""
+
+    def __init__(self, module: Any) -> None:
+        """module: of one of the `FAMILIES`, as it is now: adapters that are put in later are not seen."""
+        self._module = module
+        self._model = module.model
+        self._head = module.get_output_embeddings()
+        self._head_size = module.model.layers[0].self_attn.head_dim
+        self._layers = [_Layer.of(layer) for layer in module.model.layers]
+        self._cos = self._sin = torch.empty(0, device=module.device)
+
+    @property
+    def sizes(self) -> CacheSizes:
+        """What a cache keeps of a token."""
+        config = self._module.config
+        return CacheSizes(
+            num_layers=len(self._model.layers),
+            kv_heads=config.num_key_value_heads,
+            head_size=self._head_size,
+            dtype=self._model.norm.weight.dtype,
+            device=self._module.device,
+        )
+
+    def __call__(self, token_ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """Hidden states after the last norm. positions: `[B, T]`, below what `reserve` was told."""
+        x = self._model.embed_tokens(token_ids)
+        cos, sin = self._cos[positions], self._sin[positions]  # [B, T, D/H]
+        run = self._pieces(token_ids)
+        more = None  # what the residual stream is still to be given
+        for number, layer in enumerate(self._layers):
+            x, y = run.norm(layer.before_attention, x, more)
+            q, k, v = (p(y).unflatten(-1, (-1, self._head_size)) for p in (layer.q, layer.k, layer.v))
+            if layer.q_norm is not None:
+                q, k = run.norm(layer.q_norm, q, None)[1], run.norm(layer.k_norm, k, None)[1]
+            q, k = run.rotate(q, k, cos, sin)
+            x, y = run.norm(layer.before_mlp, x, layer.o(attend(number, q, k, v).flatten(2)))
+            more = layer.down(run.gate(layer.gate(y), layer.up(y)))
+        return run.norm(self._model.norm, x, more)[1]
+
+    def _pieces(self, token_ids: Tensor) -> type[_Modules] | type[_Compiled] | type[_WithGradients]:
+        if not self.is_compiled:
+            return _Modules
+        return _Compiled if token_ids.shape[1] == 1 and not torch.is_grad_enabled() else _WithGradients
+
+    @cached_property
+    def is_compiled(self) -> bool:
+        sizes, width = self.sizes, self._model.norm.weight.shape[0]
+        inner = self._module.config.intermediate_size
+        return decode_step.is_possible(sizes.dtype, sizes.device, sizes.head_size // 2, width, inner)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Logits over the vocabulary, `[..., V]`."""
+        found: Tensor = self._head(hidden)
+        return found
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Those of the module."""
+        found: Iterator[nn.Parameter] = self._module.parameters()
+        return found
+
+    def reserve(self, length: int) -> None:
+        """Rotary angles of the positions below `length`, as the model's own embedding gives them."""
+        if len(self._cos) >= length:
+            return
+        positions = torch.arange(length, device=self._module.device)[None]
+        cos, sin = self._model.rotary_emb(self._model.norm.weight, positions)
+        half = self._head_size // 2
+        # rotate_half(x) * sin, written as roll(x) * [-sin, sin]
+        self._cos, self._sin = cos[0], torch.cat((-sin[0, :, :half], sin[0, :, half:]), -1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """The pieces of one layer."""
+
+    before_attention: Any
+    q: Callable[[Tensor], Tensor]
+    k: Callable[[Tensor], Tensor]
+    v: Callable[[Tensor], Tensor]
+    q_norm: Any
+    k_norm: Any
+    o: Callable[[Tensor], Tensor]
+    before_mlp: Any
+    gate: Callable[[Tensor], Tensor]
+    up: Callable[[Tensor], Tensor]
+    down: Callable[[Tensor], Tensor]
+
+    @classmethod
+    def of(cls, layer: Any) -> _Layer:
+        block, mlp = layer.self_attn, layer.mlp
+        q, k, v, o = map(_called, (block.q_proj, block.k_proj, block.v_proj, block.o_proj))
+        norms = getattr(block, "q_norm", None), getattr(block, "k_norm", None)
+        gate, up, down = map(_called, (mlp.gate_proj, mlp.up_proj, mlp.down_proj))
+        return cls(layer.input_layernorm, q, k, v, *norms, o, layer.post_attention_layernorm, gate, up, down)
+
+
+def _called(module: Any) -> Callable[[Tensor], Tensor]:
+    """How a linear layer is called: a plain one without what `nn.Module` does around it, which takes as long."""
+    is_plain = type(module) is nn.Linear and not module._forward_hooks and not module._forward_pre_hooks
+    return (lambda x: linear(x, module.weight, module.bias)) if is_plain else module
+
+
+class _Modules:
+    """What stands between the matrix products, as the modules and torch do it."""
+
+    @staticmethod
+    def norm(module: Any, x: Tensor, more: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x with more, and its norm."""
+        x = x if more is None else x + more
+        return x, module(x)
+
+    @staticmethod
+    def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotary embedding."""
+        half, cos, sin = q.shape[-1] // 2, cos.unsqueeze(-2), sin.unsqueeze(-2)
+        return q * cos + q.roll(half, -1) * sin, k * cos + k.roll(half, -1) * sin
+
+    @staticmethod
+    def gate(gate: Tensor, up: Tensor) -> Tensor:
+        """silu(gate) * up."""
+        return silu(gate) * up
+
+
+class _Compiled:
+    """The same in C, in place."""
+
+    @staticmethod
+    def norm(module: Any, x: Tensor, more: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x with more, and its norm."""
+        return x, decode_step.rms_norm(x, more, module.weight, module.variance_epsilon)
+
+    @staticmethod
+    def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotary embedding."""
+        decode_step.rotate(q, k, cos, sin)
+        return q, k
+
+    @staticmethod
+    def gate(gate: Tensor, up: Tensor) -> Tensor:
+        """silu(gate) * up."""
+        return decode_step.swiglu(gate, up)
+
+
+class _WithGradients:
+    """The same in C, with gradients."""
+
+    @staticmethod
+    def norm(module: Any, x: Tensor, more: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x with more, and its norm."""
+        found: tuple[Tensor, Tensor] = fused.Norm.apply(x, more, module.weight, module.variance_epsilon)
+        return found
+
+    @staticmethod
+    def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotary embedding."""
+        found: tuple[Tensor, Tensor] = fused.Rotate.apply(q, k, cos, sin)
+        return found
+
+    @staticmethod
+    def gate(gate: Tensor, up: Tensor) -> Tensor:
+        """silu(gate) * up."""
+        found: Tensor = fused.SwiGLU.apply(gate, up)
+        return found
+
+
+def is_known(module: nn.Module) -> bool:
+    """Whether a module is one that `Decoder` runs: of a known family, every layer attending to all tokens before."""
+    config: Any = getattr(module, "config", None)
+    if type(module).__name__ not in FAMILIES:
+        return False
+    rotary = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    return (
+        kinds == {"full_attention"}
+        and config.hidden_act == "silu"
+        and rotary.get("rope_type", "default") in _ROTARY
+    )

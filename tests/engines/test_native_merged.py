@@ -1,0 +1,79 @@
+"""Sampling from a merged copy, and within a limit of memory."""
+
+import pytest
+import torch
+
+import peaked
+from checkpoints import tiny_checkpoint
+from whet.engines.native import Native
+from whet.errors import ConfigError
+from whet.policies.huggingface import HuggingFace
+
+
+@pytest.fixture
+def adapted():
+    """A policy whose adapters say something."""
+    settings = HuggingFace(model=str(tiny_checkpoint("qwen2")), precision="fp32", lora={"r": 4, "alpha": 8})
+    policy = settings.build([], 0, torch.device("cpu"))
+    move(policy, 0)
+    return policy
+
+
+def move(policy, seed):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in policy.module.parameters():
+            if parameter.requires_grad:
+                parameter += 0.3 * torch.randn(parameter.shape, generator=generator)
+
+
+def tokens(policy, **settings):
+    found = peaked.draw(Native(**settings).build(policy), peaked.requests(policy), temperature=0.0)
+    return {place: c.token_ids for place, c in found.items()}
+
+
+def test_the_merged_copy_says_what_the_adapters_say(adapted):
+    assert tokens(adapted, merged=True) == tokens(adapted)
+
+
+def test_the_merged_copy_follows_the_adapters(adapted):
+    engine, asked = Native(merged=True).build(adapted), peaked.requests(adapted)
+    before = peaked.draw(engine, asked, temperature=0.0)
+    move(adapted, 1)
+    after = {p: c.token_ids for p, c in peaked.draw(engine, asked, temperature=0.0).items()}
+    assert after == tokens(adapted)
+    assert after != {p: c.token_ids for p, c in before.items()}
+
+
+def test_the_copy_is_made_once_as_long_as_nothing_moves(adapted, monkeypatch):
+    made = []
+    merged = adapted.merged
+    monkeypatch.setattr(adapted, "merged", lambda: made.append(1) or merged())
+    engine = Native(merged=True).build(adapted)
+    for _ in range(3):
+        peaked.draw(engine, peaked.requests(adapted))
+    assert len(made) == 1
+
+
+def test_a_policy_without_adapters_has_nothing_to_merge():
+    with pytest.raises(ConfigError, match=r"engine\.merged: this policy has no adapters"):
+        Native(merged=True).build(peaked.policy())
+
+
+def test_what_keys_and_values_may_take_limits_the_rows_in_flight():
+    policy, seen = peaked.policy(), []
+    # The policy keeps 2 (keys and values) x layers x width numbers of 4 bytes a token; rows of 11 + 500 tokens.
+    config = policy.module.config
+    per_row = 2 * config.num_layers * config.width * 4 * (11 + 500)
+    rows = 2**20 // per_row
+    assert 1 < rows < 54
+    policy.context_length = 600
+    hook = policy.module.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
+    asked = [
+        type(r)(prompt_ids=r.prompt_ids, keys=r.keys, max_completion_length=12)
+        for r in peaked.requests(policy, samples=9)
+    ]
+    found = peaked.draw(Native(cache_mb=1).build(policy), asked, max_completion_length=500)
+    hook.remove()
+    assert len(found) == 54
+    assert max(n for n, width in seen if width == 1) == rows
