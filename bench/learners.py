@@ -17,6 +17,7 @@ from generators import AtLengths
 from speed_case import SEED, Case, ForcedLengths, load_policy, numbers, share_of_even
 from timing import Spent, Stopwatch, forget_peak, resident_bytes, spent
 from whet.algorithms.dr_grpo import DrGRPO
+from whet.allocator import keep_freed_memory
 from whet.config import BatchConfig, OptimizerConfig, PromptConfig, SamplingConfig
 from whet.distributed.world import World
 from whet.engines.native import Native
@@ -65,6 +66,7 @@ class WhetStep:
     """The pieces of whet's own loop around one batch: engine, groups, batch, advantages, update."""
 
     def __init__(self, checkpoint: Path, case: Case, microbatch_tokens: int | None = None) -> None:
+        keep_freed_memory()  # as every run does; TRL in the same process gains from it too
         self.case, self.stopwatch = case, Stopwatch()
         self.policy = load_policy(checkpoint)
         forget_peak()

@@ -18,6 +18,9 @@ from whet.interfaces import Algorithm, Probe, Task
 from whet.registry import Plugin, Settings
 from whet.types import SamplingParams
 
+MOST_TOKENS = 16384
+"""Beyond it a CPU gains nothing from larger micro-batches."""
+
 
 class BatchConfig(Settings):
     """How much is sampled per step. Completions per step = prompts_per_step x num_generations."""
@@ -27,8 +30,15 @@ class BatchConfig(Settings):
     """Completions per prompt (the group)."""
     max_generation_rounds: int = Field(default=10, ge=1)
     """Rounds of sampling in which a step replaces refused groups (dynamic sampling); then it goes on with fewer."""
-    microbatch_tokens: int = Field(default=16384, ge=1)
-    """Tokens per forward pass (a prompt counts once per group): a memory limit that changes nothing beyond rounding."""
+    microbatch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = 16384
+    """Tokens per forward pass (a prompt counts once per group): a memory limit that changes nothing beyond rounding.
+    auto: as many as fit, found once at the start and written into the run. When the memory of a GPU runs out in an
+    update, the rest of the run has half as many, or fewer."""
+
+    @property
+    def token_limit(self) -> int:
+        """`microbatch_tokens`; where that is auto, the most that it may become on a CPU."""
+        return MOST_TOKENS if self.microbatch_tokens == "auto" else self.microbatch_tokens
 
 
 class SamplingConfig(Settings):
@@ -185,7 +195,8 @@ class Config(Settings):
     trackers: tuple[str, ...] = ("console", "jsonl", "tensorboard")
     device: str = "auto"
     num_threads: int | None = Field(default=None, ge=1)
-    """CPU threads of torch; default: torch's own choice."""
+    """CPU threads of torch. Default on a CPU: by the size of the policy and the cores of the machine (the rule is in
+    docs/performance.md), written into the run, so that whoever resumes or evaluates it has as many."""
     stage: Literal["rl", "sft"] = "rl"
     """sft imitates the demonstrations of the task and samples nothing in training; `whet sft` is short for it."""
     task: Annotated[SerializeAsAny[Task], registry.field("tasks")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,8 @@ from whet.yaml_source import KeyPath, Layer
 _BASIC = {int: "an integer", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 _BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 _KINDS = {"task": "tasks", "policy": "policies", "engine": "engines", "algorithm": "algorithms"}
+_BRANCH = re.compile(r"constrained-\w+|literal\[.*\]")
+"""What pydantic appends to the path of a setting that takes a number or a word, once for each."""
 _WRITTEN = {None: "null", True: "true", False: "false"}
 
 
@@ -63,7 +66,7 @@ def _flatten(
 ) -> Iterator[Problem]:
     for error in errors:
         inner = error.get("ctx", {}).get("error")
-        here = (*path, *error["loc"])
+        here = (*path, *(key for key in error["loc"] if not _BRANCH.fullmatch(str(key))))
         if isinstance(inner, registry.PluginProblems):
             yield from _flatten(inner.errors, inner.model, here, inner.name)
         else:
@@ -190,16 +193,22 @@ def describe(field: FieldInfo) -> str:
     kind = plugin_kind(field)
     if kind:
         return _choices(kind)
-    bounds = [
-        f"{sign} {getattr(limit, bound)}"
-        for limit in field.metadata
-        for bound, sign in _BOUNDS.items()
-        if getattr(limit, bound, None) is not None
-    ]
     words, null = _words(field.annotation), ""
     if words.endswith(" or null"):
         words, null = words.removesuffix(" or null"), " or null"
-    return " ".join([words, " and ".join(bounds)]).strip() + null
+    return f"{words}{_bounds(field.metadata)}{null}"
+
+
+def _bounds(metadata: Sequence[Any]) -> str:
+    """The limits of a number, such as ` >= 1`; empty without one."""
+    found = [
+        f"{sign} {getattr(limit, bound)}"
+        for item in metadata
+        for limit in getattr(item, "metadata", [item])
+        for bound, sign in _BOUNDS.items()
+        if getattr(limit, bound, None) is not None
+    ]
+    return f" {' and '.join(found)}" if found else ""
 
 
 def plugin_kind(field: FieldInfo) -> str | None:
@@ -226,7 +235,7 @@ def _words(annotation: Any) -> str:
         return ("one of " if len(inside) > 1 else "") + ", ".join(map(_written, inside))
     if origin is typing.Annotated:
         kind = _kind_in(inside[1:])
-        return _choices(kind) if kind else _words(inside[0])
+        return _choices(kind) if kind else _words(inside[0]) + _bounds(inside[1:])
     if origin in (typing.Union, types.UnionType):
         return " or ".join("null" if a is type(None) else _words(a) for a in inside)
     if origin in (tuple, list):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ import tiny
 from whet import registry
 from whet.config import OptimizerConfig, SamplingConfig
 from whet.distributed.world import World
+from whet.errors import TrainingError
 from whet.rollouts.annotate import annotate
 from whet.rollouts.batch import make_batch
 from whet.runs.files import read_tensors, write_tensors
@@ -134,6 +136,63 @@ def test_a_non_finite_gradient_in_one_process_moves_none(tmp_path: Path) -> None
         metrics = learner.update(Reinforcement(algorithm, False), batch, 0.01)
         assert metrics.values()["optim/skipped"] == 1
         assert all(torch.equal(p, before[k]) for k, p in policy.module.named_parameters())
+
+    assert in_processes(2, tmp_path, work) == [0, 0]
+
+
+class _Short:
+    """A policy of a process whose card holds only so many rows at once."""
+
+    def __init__(self, policy: Any, most: int) -> None:
+        self._policy, self._most = policy, most
+        self.fell_short = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._policy, name)
+
+    def forward(self, batch: Batch, want: Any) -> Any:
+        stats = self._policy.forward(batch, want)
+        if len(batch) > self._most:
+            self.fell_short += 1
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return stats
+
+
+def _short_learner(world: World, most: int) -> tuple[Learner, Batch, Reinforcement]:
+    """Of the process with rank 1; the others have memory enough."""
+    algorithm, batch = batch_of("dr_grpo")
+    policy = tiny.policy(0)
+    policy.module.double()
+    optimizer = Optimizer(policy.module, OptimizerConfig(learning_rate=0.01))
+    card: Any = _Short(policy, most if world.rank == 1 else 10**6)
+    batch = batch.rows(world.shard(torch.arange(len(batch))))
+    return Learner(card, optimizer, 10**6, world), batch, Reinforcement(algorithm, False)
+
+
+def test_a_process_whose_memory_ran_out_begins_again_and_the_update_is_that_of_one(tmp_path: Path) -> None:
+    def work(rank: int) -> None:
+        learner, batch, objective = _short_learner(World(), most=2)
+        learner.update(objective, batch, 0.01)
+        assert (learner.policy.fell_short > 0) == bool(rank)  # type: ignore[attr-defined]
+        assert (learner.microbatch_tokens < 10**6) == bool(rank)
+        found = {f"dr_grpo/{k}": p.detach() for k, p in learner.policy.module.named_parameters()}
+        write_tensors(tmp_path / f"{rank}.safetensors", found)
+
+    assert in_processes(2, tmp_path, work) == [0, 0]
+    alone = after_update("dr_grpo", lambda world, rows: rows)
+    for rank in range(2):
+        for name, tensor in read_tensors(tmp_path / f"{rank}.safetensors").items():
+            torch.testing.assert_close(tensor, alone[name], rtol=1e-9, atol=1e-12)
+
+
+def test_where_one_process_gives_up_all_stop_and_none_waits(tmp_path: Path) -> None:
+    def work(rank: int) -> None:
+        learner, batch, objective = _short_learner(World(), most=0)
+        with pytest.raises(
+            TrainingError, match="a single sequence" if rank else "another process has stopped"
+        ):
+            learner.update(objective, batch, 0.01)
+        assert learner.policy.version == 0
 
     assert in_processes(2, tmp_path, work) == [0, 0]
 

@@ -6,16 +6,23 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import families
 from whet.config import PromptConfig, load_config
+from whet.engines import native
+from whet.engines._flight import Deck
 from whet.errors import DataError, VerifierError
 from whet.policies.from_scratch import FromScratch
+from whet.rollouts.collect import collect
 from whet.runs.directory import RunDirectory
 from whet.runs.files import read_tensors
+from whet.text.prompts import PromptEncoder
 from whet.training.footprint import Footprint, footprint
+from whet.training.forecast import Sizes, forecast, sizes_of
 from whet.training.job import Data, build_policy
-from whet.training.preflight import Sizes, forecast, preflight, sizes_of
+from whet.training.preflight import preflight
 from whet.types import Batch
 
+CPU = torch.device("cpu")
 PROMPT = PromptConfig()
 POLICY = Footprint(
     parameters=1000, trained=1000, weight_bytes=4000, trained_bytes=4000, num_layers=2, width=8, kv_width=8
@@ -89,24 +96,40 @@ def test_memory_is_counted_by_hand(config):
         "gradients": 4000,
         "optimizer": 8000,
         "reference": 0,
-        "kv_cache": 14336,  # keys and values: 2 * 2 layers * 7 rows * 16 tokens * width 8 * 4 bytes
+        "kv_cache": 21504,  # (7 prompts * 16 tokens + 7 rows * 8) * 2 * 2 layers * width 8 * 4 bytes
         "activations": 80960,  # (2 groups * 35 tokens * (16 * 2 + 2) * 8 + 10 * 6 * 5 * 4) * 4 bytes
-        "total": 111296,
+        "total": 118464,
     }
 
 
 def test_the_cache_holds_what_is_in_flight_at_once(config):
-    # 60 completions of a step, against 20 problems x 4 of an evaluation; 2 * 2 * 16 * 8 * 4 bytes a row
+    # A prompt has room for 16 tokens, a completion for 8, of 2 * 2 * 8 * 4 bytes each.
     wide = config(engine={"max_rows": 512})
-    assert forecast(wide, SIZES)["memory_bytes"]["kv_cache"] == 60 * 2048
+    assert forecast(wide, SIZES)["memory_bytes"]["kv_cache"] == (12 * 16 + 60 * 8) * 128
     many = config(engine={"max_rows": 512}, eval={"num_samples": 4})
-    assert forecast(many, SIZES)["memory_bytes"]["kv_cache"] == 80 * 2048
+    assert forecast(many, SIZES)["memory_bytes"]["kv_cache"] == (20 * 16 + 80 * 8) * 128
+    imitated = config(engine={"max_rows": 512}, stage="sft", warm_start=None)
+    assert forecast(imitated, SIZES)["memory_bytes"]["kv_cache"] == (20 * 16 + 20 * 8) * 128
 
 
-def test_the_native_engine_hands_a_transformers_model_over_to_one_with_fewer_rows(config):
+def test_a_limit_of_the_cache_limits_what_is_in_flight(config):
+    # 2 * 2 * 512 * 4 = 8192 bytes a token, 16 tokens of prompt and completion: 8 of them are a megabyte
+    wide = dataclasses.replace(SIZES, policy=dataclasses.replace(POLICY, kv_width=512))
+    limited = config(engine={"max_rows": 512, "cache_mb": 1})
+    assert forecast(limited, wide)["memory_bytes"]["kv_cache"] == 8 * (16 + 8) * 8192
+
+
+def test_on_a_gpu_the_cache_has_rounded_sizes(config):
+    # 12 prompts -> 16 of 10 -> 128 tokens; 60 rows -> 64 of 6 + 7 -> 128
+    found = forecast(config(engine={"max_rows": 512}), dataclasses.replace(SIZES, on_gpu=True))
+    assert found["memory_bytes"]["kv_cache"] == (16 * 128 + 64 * 128) * 128
+
+
+def test_the_native_engine_hands_an_unknown_model_over_to_one_with_fewer_rows(config):
     many = config(engine={"max_rows": 512}, eval={"num_samples": 4})
-    theirs = dataclasses.replace(SIZES, policy=dataclasses.replace(POLICY, generates=True))
-    assert forecast(many, theirs)["memory_bytes"]["kv_cache"] == 64 * 2048  # of the 80 above
+    theirs = dataclasses.replace(SIZES, policy=dataclasses.replace(POLICY, is_known=False))
+    # 64 of the 80 above, each with its prompt: 10 + 6 tokens
+    assert forecast(many, theirs)["memory_bytes"]["kv_cache"] == 64 * 16 * 128
 
 
 def test_a_block_with_a_gated_mlp_keeps_as_much_as_was_measured():
@@ -151,10 +174,8 @@ def test_the_longest_prompt_is_looked_for_in_both_splits(tiny_config):
     policy = build_policy(config, data, torch.device("cpu"))
     long = dataclasses.replace(data.plan.examples[0], prompt="1111+1=")
     both = dataclasses.replace(data, plan=dataclasses.replace(data.plan, examples=[long]))
-    assert (sizes_of(policy, data, PROMPT).longest_prompt, sizes_of(policy, both, PROMPT).longest_prompt) == (
-        4,
-        7,
-    )
+    assert sizes_of(policy, data, PROMPT, CPU).longest_prompt == 4
+    assert sizes_of(policy, both, PROMPT, CPU).longest_prompt == 7
 
 
 def test_a_checkpoint_takes_what_was_forecast(tiny_run):
@@ -167,13 +188,29 @@ def test_a_checkpoint_takes_what_was_forecast(tiny_run):
     assert sum(tensor.nbytes for tensor in kept) == expected["checkpoint"]
 
 
-def test_the_cache_takes_what_was_forecast(config):
-    asked = config()
+@pytest.mark.parametrize("max_rows", [512, 7])
+@pytest.mark.parametrize("family", ["from_scratch", *families.CONFIGS])
+def test_the_cache_takes_what_was_forecast(config, monkeypatch, family, max_rows):
+    asked = config(engine={"max_rows": max_rows})
     data = Data.load(asked)
-    policy = build_policy(asked, data, torch.device("cpu"))
-    sizes = sizes_of(policy, data, PROMPT)
-    cache = policy.module.new_cache(7, sizes.longest_prompt + 6)
-    assert forecast(asked, sizes)["memory_bytes"]["kv_cache"] == cache.keys.nbytes + cache.values.nbytes
+    policy = build_policy(asked, data, CPU)
+    policy.module = policy.module if family == "from_scratch" else families.model(family, vocab_size=13)
+    sizes = sizes_of(policy, data, PROMPT, CPU)
+    decks = []
+    monkeypatch.setattr(native, "Deck", lambda *about: decks.append(Deck(*about)) or decks[0])
+    encode = PromptEncoder(policy.tokenizer, PROMPT)
+    longest = max(data.train, key=lambda example: len(encode(example)))
+    prompts = [longest, *(example for example in data.train if example is not longest)]
+    items = [(e, tuple(range(asked.batch.num_generations))) for e in prompts[: asked.batch.prompts_per_step]]
+    collect(asked.engine.build(policy), encode, items, asked.task, asked.sampling.params())
+    prompts, own = decks[0].cache.prompts, decks[0].cache.own
+    expected = forecast(asked, dataclasses.replace(sizes, num_test=1))["memory_bytes"]["kv_cache"]
+    taken = sum(store.keys.nbytes + store.values.nbytes for store in (prompts, own))
+    assert own.rows == min(60, max_rows)
+    if max_rows == 512:
+        assert taken == expected
+    else:
+        assert taken <= expected  # a prompt for every row, at most: as many as it happens to be
 
 
 def test_activations_are_about_what_the_backward_pass_keeps():

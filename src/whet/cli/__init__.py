@@ -17,7 +17,7 @@ from whet.cli._misspelt import refuse_misspelt_settings
 from whet.errors import SettingWarning, WhetError
 
 _ORDER = (
-    *("init", "configs", "tasks", "check", "smoke"),  # before a run
+    *("init", "configs", "tasks", "check", "smoke", "tune"),  # before a run
     *("train", "sft", "sweep", "resume"),
     *("runs", "show", "eval", "sample", "serve", "merge", "export"),  # after it
 )

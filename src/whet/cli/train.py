@@ -59,7 +59,11 @@ def _load(files: Sequence[str], settings: Sequence[str]) -> Config:
 def _print_forecast(config: Config) -> None:
     from whet.cli._forecast import forecast_text
     from whet.config import dump_config
+    from whet.runs.policy import pick_device
     from whet.training.preflight import preflight
+    from whet.training.settle import refuse_too_large
 
     forecast = preflight(config)
-    print(f"{dump_config(config)}\n{forecast_text(forecast)}")
+    print(f"{dump_config(config)}\n{forecast_text(forecast)}", flush=True)
+    if pick_device(config.device).type == "cpu":
+        refuse_too_large(forecast["memory_bytes"])

@@ -8,6 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from whet.errors import TrainingError
+
 
 class World:
     """Sums over processes. Gradients are summed, not averaged: the loss weights carry the global denominator."""
@@ -33,6 +35,14 @@ class World:
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             dist.all_reduce(gradient)
             parameter.grad = gradient
+
+    def raise_together(self, error: TrainingError | None) -> None:
+        """Raises this process's error; and where another process has one, an error here too, instead of waiting."""
+        (count,) = self.sum(error is not None)
+        if error is not None:
+            raise error
+        if count:
+            raise TrainingError("another process has stopped: its own message says why")
 
     def shard(self, rows: Tensor) -> Tensor:
         """This process's share of some rows."""

@@ -48,6 +48,16 @@ class DecoderLike(Protocol):
         ...
 
 
+def width_of(completion: int, graphs: bool) -> int:
+    """Tokens that a row has room for: graphs sample some beyond the end of a completion."""
+    return completion + (_STRIDE - 1 if graphs else 0)
+
+
+def room_for(shape: Shape, graphs: bool) -> Shape:
+    """The room that is made for what has this shape."""
+    return rounded(shape) if graphs else shape
+
+
 class Deck:
     """The tensors of a generation: made for one call, or kept from call to call where graphs read them."""
 
@@ -55,15 +65,13 @@ class Deck:
         """graphs: replay steps instead of launching them, and look at their tokens every few steps only."""
         self.graphs = graphs
         self.stride = 1 if graphs is None else _STRIDE
-        self.width = params.max_completion_length + self.stride - 1
+        self.width = width_of(params.max_completion_length, graphs is not None)
         self.cache = KVCache(decoder.sizes)
         self.rows = Rows(self.width, decoder.sizes.device)
 
     def reserve(self, prompts: int, prompt_length: int, rows: int) -> None:
         """Room for that many prompts and rows."""
-        shape = Shape(rows, prompts, 1, prompt_length, self.width)
-        if self.graphs is not None:
-            shape = rounded(shape)
+        shape = room_for(Shape(rows, prompts, 1, prompt_length, self.width), self.graphs is not None)
         changed = [
             self.cache.reserve(shape.prompts, shape.prompt_length, shape.rows, shape.own_length),
             self.rows.reserve(shape.rows),

@@ -21,6 +21,7 @@ from whet.functional.sampling import sample
 from whet.interfaces import Policy
 from whet.models.gpt import GPT
 from whet.models.gpt2_layout import copy_to_gpt2, to_gpt2
+from whet.models.kv_cache import Shape
 from whet.registry import Plugin
 from whet.seeding import uniforms
 from whet.text.stopping import Ending
@@ -37,6 +38,10 @@ class HuggingFace(Plugin):
     def build(self, policy: Policy) -> HuggingFaceEngine:
         """An engine that reads a transformers model, or a GPT-2 twin of a from-scratch policy."""
         return HuggingFaceEngine(policy, self.max_rows)
+
+    def cache_tokens(self, asked: Shape, token_bytes: int, on_gpu: bool) -> int:
+        """Tokens whose keys and values are kept when all that is asked for has this shape: every row its prompt too."""
+        return min(asked.rows, self.max_rows) * (asked.prompt_length + asked.own_length)
 
 
 class HuggingFaceEngine:

@@ -14,7 +14,7 @@ from itertools import islice
 import torch
 from pydantic import Field
 
-from whet.engines._flight import Deck, Flight
+from whet.engines._flight import Deck, Flight, room_for, width_of
 from whet.engines._graphs import Graphs, recorder
 from whet.engines._merged import MergedCopy
 from whet.engines._wishes import OnToken, Wish, wishes_of
@@ -23,6 +23,7 @@ from whet.errors import DataError, Interrupted
 from whet.interfaces import Policy
 from whet.models.decoder import FAMILIES, Decoder, is_known
 from whet.models.gpt import GPT
+from whet.models.kv_cache import Shape
 from whet.registry import Plugin
 from whet.text.stopping import Ending
 from whet.types import Completion, Request, SamplingParams
@@ -49,6 +50,19 @@ class Native(Plugin):
         engine = HuggingFaceEngine(policy, min(self.max_rows, HuggingFace().max_rows))
         _log.info("no native engine for %s: sampling with generate()", type(policy.module).__name__)
         return engine
+
+    def most_rows(self, token_bytes: int, tokens: int) -> int:
+        """Completions in flight: as many as the settings allow, and the room for keys and values of so many tokens."""
+        if self.cache_mb is None:
+            return self.max_rows
+        return max(1, min(self.max_rows, self.cache_mb * 2**20 // (token_bytes * tokens)))
+
+    def cache_tokens(self, asked: Shape, token_bytes: int, on_gpu: bool) -> int:
+        """Tokens that the cache has room for, at most, when all that is asked for has this shape."""
+        rows = min(asked.rows, self.most_rows(token_bytes, asked.prompt_length + asked.own_length))
+        width = width_of(asked.own_length, on_gpu)
+        held = asked._replace(rows=rows, prompts=min(asked.prompts, rows), own_length=width)
+        return room_for(held, on_gpu).tokens
 
 
 class NativeEngine:
@@ -96,12 +110,8 @@ class NativeEngine:
                 flight.step()
 
     def _most_rows(self, decoder: GPT | Decoder, queue: Iterable[Wish], params: SamplingParams) -> int:
-        """Completions in flight: as many as the settings and the room for their keys and values allow."""
-        if self._settings.cache_mb is None:
-            return self._settings.max_rows
         tokens = max((len(w.prompt_ids) for w in queue), default=0) + params.max_completion_length
-        rows = self._settings.cache_mb * 2**20 // (decoder.sizes.token_bytes * tokens)
-        return max(1, min(self._settings.max_rows, rows))
+        return self._settings.most_rows(decoder.sizes.token_bytes, tokens)
 
     def _decoder(self) -> GPT | Decoder:
         module = self._policy.module if self._copy is None else self._copy.module()

@@ -86,7 +86,7 @@ def plan_of(config: Config, train: Sequence[Example]) -> EvalPlan:
         seed=config.seed,
         prompt=config.prompt,
         overlap=check_overlap(train, examples, allow=config.eval.allow_overlap),
-        microbatch_tokens=config.batch.microbatch_tokens,
+        microbatch_tokens=config.batch.token_limit,
         threshold=config.eval.threshold,
     )
 

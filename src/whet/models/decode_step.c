@@ -59,25 +59,26 @@ static inline __attribute__((always_inline)) void block(
         for (int w = 0; w < width; w++) store(out + q * out_step + 8 * w, sum[q][w]);
 }
 
+/* `block` with constants for queries and width, of which up to 4 are done at once. */
+static void some(int queries, int width, int count, const float *a, long a_step, const float *b, long b_step, long strip,
+                 float *out, long out_step) {
+#define CASE(q, w) case 4 * q + w: block(q, w, count, a, a_step, b, b_step, strip, out, out_step); return
+    switch (4 * queries + width) {
+        CASE(4, 4); CASE(4, 3); CASE(4, 2); CASE(4, 1); CASE(3, 4); CASE(3, 3); CASE(3, 2); CASE(3, 1);
+        CASE(2, 4); CASE(2, 3); CASE(2, 2); CASE(2, 1); CASE(1, 4); CASE(1, 3); CASE(1, 2); CASE(1, 1);
+    }
+}
+
+static int least(int a, int b) { return a < b ? a : b; }
+
 /* out[q][j] += sum_i a[q][i] * b[i][j] for a [queries, count], b [count, columns]; b is read once per 4 rows of a,
    a strip of 32 columns at a time, which stays in the first cache. */
 static void product(int queries, int count, int columns, const float *a, long a_step, const float *b, long b_step,
                     long strip, float *out, long out_step) {
-    for (int c = 0, wide = 1; c < columns; c += wide ? 32 : 8) {
-        wide = c + 32 <= columns;
-        for (int q = 0; q < queries; q += 4) {
-            const float *rows = a + q * a_step;
-            float *into = out + q * out_step + c;
-            const int left = queries - q;
-#define BLOCK(n) \
-    if (wide) block(n, 4, count, rows, a_step, b + c / 8 * strip, b_step, strip, into, out_step); \
-    else block(n, 1, count, rows, a_step, b + c / 8 * strip, b_step, strip, into, out_step)
-            if (left >= 4) { BLOCK(4); }
-            else if (left == 3) { BLOCK(3); }
-            else if (left == 2) { BLOCK(2); }
-            else { BLOCK(1); }
-        }
-    }
+    for (int c = 0; c < columns; c += 32)
+        for (int q = 0; q < queries; q += 4)
+            some(least(4, queries - q), least(4, (columns - c) / 8), count, a + q * a_step, a_step, b + c / 8 * strip,
+                 b_step, strip, out + q * out_step + c, out_step);
 }
 
 /* Scores become weights that add up to 1, in place; the length is a multiple of 8. */

@@ -64,6 +64,11 @@ class Decoder:
             more = layer.down(run.gate(layer.gate(y), layer.up(y)))
         return run.norm(self._model.norm, x, more)[1]
 
+    def read(self, token_ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
+        """The same for any positions; with gradients, where they are enabled."""
+        self.reserve(int(positions.max()) + 1)
+        return self(token_ids, positions, attend)
+
     def _pieces(self, token_ids: Tensor) -> type[_Modules] | type[_Compiled] | type[_WithGradients]:
         if not self.is_compiled:
             return _Modules
@@ -71,6 +76,7 @@ class Decoder:
 
     @cached_property
     def is_compiled(self) -> bool:
+        """Whether norms, rotary embedding and gates are computed in C."""
         sizes, width = self.sizes, self._model.norm.weight.shape[0]
         inner = self._module.config.intermediate_size
         return decode_step.is_possible(sizes.dtype, sizes.device, sizes.head_size // 2, width, inner)

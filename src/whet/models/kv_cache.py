@@ -43,7 +43,7 @@ class Store:
 
     def __init__(self, sizes: CacheSizes, rows: int, length: int) -> None:
         self._sizes = sizes
-        self.rows, self.length = rows, -(-length // 8) * 8
+        self.rows, self.length = rows, _room(length)
         self.is_compiled = decode_step.is_possible(sizes.dtype, sizes.device, sizes.head_size)
         around, size = (sizes.num_layers, rows, sizes.kv_heads), sizes.head_size
         of_keys = (self.length // 8, size, 8) if self.is_compiled else (size, self.length)
@@ -92,6 +92,15 @@ class Shape(NamedTuple):
     prompt_length: int
     own_length: int
     """Tokens of a completion, the newest one included."""
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that a cache of this shape has room for: of each prompt once, and of every row its own."""
+        return self.prompts * _room(self.prompt_length) + self.rows * _room(self.own_length)
+
+
+def _room(length: int) -> int:
+    return -(-length // 8) * 8
 
 
 class Layout:

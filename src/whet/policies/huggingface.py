@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from whet.errors import ConfigError
 from whet.functional.logprobs import token_stats
 from whet.interfaces import Want
-from whet.models.packing import can_pack, packed, padded
+from whet.models.decoder import Decoder, is_known
+from whet.models.packing import Layout, can_pack, packed, padded
 from whet.models.pretrained import (
     Checkpoint,
     load_causal_lm,
@@ -140,6 +141,8 @@ class HuggingFacePolicy:
         self._adapter = adapter
         self._has_plain_head = _has_plain_head(module)
         self.packs = _can_pack(module)
+        can_decode = self._has_plain_head and is_known(module) and not settings.activation_checkpointing
+        self._decoder = Decoder(module) if can_decode else None
         rows = module.get_input_embeddings().weight.shape[0]
         if rows < tokenizer.vocab_size:
             raise ConfigError(
@@ -152,12 +155,21 @@ class HuggingFacePolicy:
     def forward(self, batch: Batch, want: frozenset[Want] = frozenset()) -> TokenStats:
         """Statistics of the trained tokens of a batch, with gradients when they are enabled."""
         layout = packed(batch) if self.packs else padded(batch)
-        read = packed_arguments(layout) if self.packs else {"input_ids": layout.token_ids, "use_cache": False}
-        if self._has_plain_head:
-            hidden, head = self.module.base_model(**read).last_hidden_state, _head(self.module)
+        if self._decoder is not None:
+            hidden, head = (
+                self._decoder.read(layout.token_ids, layout.positions, layout.attend),
+                _head(self.module),
+            )
+        elif self._has_plain_head:
+            hidden, head = self.module.base_model(**self._read(layout)).last_hidden_state, _head(self.module)
         else:
-            hidden, head = self.module(**read).logits, _itself
+            hidden, head = self.module(**self._read(layout)).logits, _itself
         return token_stats(layout.states(hidden), head, batch, "entropy_gradient" in want)
+
+    def _read(self, layout: Layout) -> dict[str, Any]:
+        if self.packs:
+            return packed_arguments(layout)
+        return {"input_ids": layout.token_ids, "use_cache": False}
 
     def save(self, directory: Path) -> None:
         """Writes a transformers directory, or adapters that plain peft loads; equal policies write equal bytes."""

@@ -8,6 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from whet.models.decoder import is_known
+from whet.models.gpt import GPT
+
 SAVED_PER_LAYER = 16.0
 """Numbers per token and layer that the backward pass keeps, in units of the width D.
 
@@ -38,8 +41,8 @@ class Footprint:
     width: int = 0
     kv_width: int = 0
     """Of the keys of one token in one layer."""
-    generates: bool = False
-    """Whether it is a transformers model, which is sampled from with its own `generate`."""
+    is_known: bool = True
+    """Whether the native engine runs it; another model is sampled from with its own `generate`."""
     saved_per_layer: float = SAVED_PER_LAYER
     recomputes: bool = False
     """Whether only the inputs of layers are kept, and the rest is computed again, a layer at a time."""
@@ -76,7 +79,7 @@ def footprint(module: nn.Module) -> Footprint:
         num_layers=_first(sizes, "num_layers", "num_hidden_layers"),
         width=width,
         kv_width=_first(sizes, "num_key_value_heads") * head or width,
-        generates=hasattr(module, "generate"),
+        is_known=isinstance(module, GPT) or is_known(module),
         saved_per_layer=SAVED_BESIDE_GATES + 4 * inner / width if inner and width else SAVED_PER_LAYER,
         recomputes=any(getattr(m, "gradient_checkpointing", False) for m in module.modules()),
     )

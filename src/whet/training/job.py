@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -58,6 +59,12 @@ class Data:
         for task, example in _rewarded(config, train, plan):
             check_rewards(task, example)
         return cls(train, plan)
+
+    def within(self, config: Config) -> Data:
+        """The same data, evaluated with the micro-batches of a config that is settled."""
+        return dataclasses.replace(
+            self, plan=dataclasses.replace(self.plan, microbatch_tokens=config.batch.token_limit)
+        )
 
     def texts(self) -> list[str]:
         """What a new tokenizer is made from: training text only."""
@@ -171,9 +178,7 @@ def build_job(
 ) -> Job:
     """Engine, source and optimizer around a policy."""
     engine = cast(Engine, cast(Any, config.engine).build(policy))
-    learner = Learner(
-        policy, Optimizer(policy.module, config.optimizer), config.batch.microbatch_tokens, World()
-    )
+    learner = Learner(policy, Optimizer(policy.module, config.optimizer), config.batch.token_limit, World())
     return Job(
         config=config,
         run=run,

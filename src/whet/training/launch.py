@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from whet import keys
+from whet.allocator import keep_freed_memory
 from whet.config import Config, WarmStartConfig, dump_config, load_config
 from whet.errors import Interrupted, RunError, WhetError
 from whet.evals.metrics import Metrics as Intervals
@@ -30,6 +31,7 @@ from whet.training.finish import log, measure
 from whet.training.job import Data, Horizon, Job, build_job, build_policy, open_logs, origin
 from whet.training.rl import learn
 from whet.training.saving import restore, save
+from whet.training.settle import settled
 from whet.training.sft import imitate
 from whet.training.state import RunState
 from whet.training.stop import Condition, StopSignal
@@ -45,6 +47,9 @@ def start(config: Config) -> RunDirectory:
     config = _with_origin(config)
     data = Data.load(config)
     policy = build_policy(config, data, device)
+    config = settled(config, policy, data, device)
+    set_threads(config.num_threads)
+    data = data.within(config)
     run = RunDirectory.create(config.runs_root)
     with run.lock(), StopSignal() as stop:
         run.config.write_text(dump_config(config), encoding="utf-8")
@@ -93,6 +98,7 @@ def _with_origin(config: Config) -> Config:
 
 
 def _prepare(config: Config) -> torch.device:
+    keep_freed_memory()
     set_threads(config.num_threads)
     if config.stop.when is not None:
         Condition(config.stop.when)  # raises before anything is made

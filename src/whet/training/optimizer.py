@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from whet.config import OptimizerConfig
 from whet.errors import RunError
+from whet.training.out_of_memory import in_optimizer
 
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
@@ -81,19 +82,30 @@ class Optimizer:
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
-        """Moves the parameters along the gradient."""
+        """Moves the parameters along the gradient.
+
+        The moments are made at the first step; raises `TrainingError` where the memory of a GPU does not hold them.
+        """
         for group in self._adamw.param_groups:
             group["lr"] = rate
-        if not any(self._adamw.state.values()):
+        is_first = not any(self._adamw.state.values())
+        if is_first:
             for parameter, master in self._pairs:
                 master.copy_(parameter)  # an earlier stage, or a checkpoint, may have moved it since
-        self._adamw.step()
+        try:
+            self._adamw.step()
+        except torch.OutOfMemoryError as error:
+            if is_first:
+                self._adamw.state.clear()  # those that were made before: a checkpoint holds all of them or none
+            raise in_optimizer(sum(p.nbytes for p in self.masters), error) from None
         for parameter, master in self._pairs:
             parameter.copy_(master)
 
     def forget_gradient(self) -> None:
-        """Drops the gradient."""
+        """Drops the gradient, also what was not gathered yet."""
         self._adamw.zero_grad(set_to_none=True)
+        for parameter, _ in self._pairs:
+            parameter.grad = None
 
     def state_tensors(self) -> dict[str, Tensor]:
         """The moments of every parameter as `<parameter>.<moment>`, and its master; empty before the first step."""

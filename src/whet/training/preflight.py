@@ -2,211 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 
-from whet.config import Config, PromptConfig
-from whet.engines.huggingface import HuggingFace
-from whet.engines.native import Native
-from whet.engines.vllm import Vllm
-from whet.evals.evaluate import CHUNK
-from whet.functional.logprobs import MAX_LOGITS
-from whet.interfaces import Policy
-from whet.text.prompts import PromptEncoder
+from whet.config import Config
+from whet.runs.policy import pick_device
 from whet.tracking.open import check_trackers
-from whet.training.footprint import MASTER_BYTES, Footprint, footprint
-from whet.training.job import Data, Horizon, build_policy
-
-LOGITS_COPIES = 4
-"""Logits, their softmax, its product with them for the entropy, and the gradient."""
-LOGIT_BYTES = 4
-"""Logits are float32, whatever the weights are."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sizes:
-    """What a forecast must know beside the config."""
-
-    num_train: int
-    num_test: int
-    longest_prompt: int
-    """Tokens, over both splits."""
-    vocab_size: int
-    policy: Footprint
-    packs: bool
-    """Whether the policy reads a prompt once a group, and no padding."""
+from whet.training.forecast import forecast, sizes_of
+from whet.training.job import Data, build_policy
+from whet.training.settle import with_budget
 
 
 def preflight(config: Config) -> dict[str, Any]:
     """The forecast of a run whose data, prompts and rewards have been checked; nothing is trained or written.
 
     Raises what the run itself would raise: `DataError` for a bad row or a prompt that is too long, `ConfigError`, and
-    `VerifierError` when the task's own solution cannot be scored.
+    `VerifierError` when the task's own solution cannot be scored. What memory cannot hold is for the caller to refuse,
+    once the forecast is told: see `settle.refuse_too_large`.
     """
     check_trackers(config.trackers)
+    device = pick_device(config.device)
     data = Data.load(config)
     policy = build_policy(config, data, torch.device("cpu"))
     cast(Any, config.engine).build(policy)
-    return forecast(config, sizes_of(policy, data, config.prompt))
-
-
-def sizes_of(policy: Policy, data: Data, prompt: PromptConfig) -> Sizes:
-    """The sizes of a policy that was built, and of the data."""
-    encode = PromptEncoder(policy.tokenizer, prompt)
-    examples = (*data.train, *data.plan.examples)
-    return Sizes(
-        num_train=len(data.train),
-        num_test=len(data.plan.examples),
-        longest_prompt=max(len(encode(e)) for e in examples),
-        vocab_size=policy.tokenizer.vocab_size,
-        policy=footprint(policy.module),
-        packs=policy.packs,
-    )
-
-
-def forecast(config: Config, sizes: Sizes) -> dict[str, Any]:
-    """What a run will do and take, by `step`, `run`, `memory_bytes` and `disk_bytes`; lengths are the longest possible.
-
-    Micro-batches per update are the accumulation: their gradients add up to that of the update.
-    """
-    return {
-        "step": _step(config, sizes),
-        "run": _run(config, sizes),
-        "policy": {
-            "parameters": sizes.policy.parameters,
-            "trained_parameters": sizes.policy.trained,
-            "vocab_size": sizes.vocab_size,
-        },
-        "memory_bytes": _with_total(_memory(config, sizes)),
-        "disk_bytes": _disk(config, sizes),
-    }
-
-
-def _step(config: Config, sizes: Sizes) -> dict[str, int]:
-    batch, algorithm, limit = config.batch, config.algorithm, config.sampling.max_completion_length
-    generations = _generations(config)
-    completions = batch.prompts_per_step * generations
-    return {
-        "prompts": batch.prompts_per_step,
-        "generations": generations,
-        "completions": completions,
-        "updates": algorithm.num_updates,
-        "completions_per_update": _prompts(config) * generations,
-        "microbatches_per_update": _microbatch(config, sizes).per_update,
-        "max_sampled_tokens": completions * limit,
-        "max_tokens": completions * (sizes.longest_prompt + limit),
-    }
-
-
-def _run(config: Config, sizes: Sizes) -> dict[str, Any]:
-    steps = Horizon.of(config, sizes.num_train).max_steps
-    return {
-        "train_examples": sizes.num_train,
-        "test_examples": sizes.num_test,
-        "warm_start_steps": config.warm_start.steps if config.warm_start else 0,
-        "steps": steps,
-        "updates": steps * config.algorithm.num_updates,
-        "epochs": steps * config.batch.prompts_per_step / sizes.num_train,
-        "evaluations": _evaluations(config, steps),
-    }
-
-
-def _evaluations(config: Config, steps: int) -> int:
-    during = steps // config.eval_every if config.eval_every else 0
-    return during + config.eval.at_start + config.eval.at_end
-
-
-def _memory(config: Config, sizes: Sizes) -> dict[str, int]:
-    """The trainer's and the engine's: both read one copy of the weights, unless vLLM has its own."""
-    copies = 2 if isinstance(config.engine, Vllm) else 1
-    return {
-        "weights": copies * sizes.policy.weight_bytes,
-        "gradients": sizes.policy.trained * MASTER_BYTES,
-        "optimizer": sizes.policy.optimizer_bytes,
-        "reference": sizes.policy.trained_bytes if config.algorithm.needs_reference else 0,
-        "kv_cache": _kv_cache(config, sizes),
-        "activations": _activations(config, sizes),
-    }
-
-
-def _kv_cache(config: Config, sizes: Sizes) -> int:
-    """Keys and values of the rows in flight, at full length: those of a step, or of a chunk of an evaluation."""
-    if isinstance(config.engine, Vllm):
-        return config.engine.kv_cache_bytes
-    completions = config.batch.prompts_per_step * _generations(config)
-    evaluated = min(CHUNK, sizes.num_test) * config.eval.num_samples
-    rows = max(completions, evaluated)
-    rows = min(rows, int(getattr(config.engine, "max_rows", rows)))
-    if sizes.policy.generates and isinstance(config.engine, Native):
-        rows = min(rows, HuggingFace().max_rows)  # what the native engine hands over to
-    length = sizes.longest_prompt + config.sampling.max_completion_length
-    policy = sizes.policy
-    return 2 * policy.num_layers * rows * length * policy.kv_width * policy.number_bytes
-
-
-def _activations(config: Config, sizes: Sizes) -> int:
-    """What one micro-batch keeps for its backward pass; a rough figure, see the constants above."""
-    largest = _microbatch(config, sizes)
-    hidden = largest.tokens * sizes.policy.saved_per_token * sizes.policy.number_bytes
-    trained = largest.rows * config.sampling.max_completion_length
-    logits = min(trained * sizes.vocab_size, MAX_LOGITS) * LOGITS_COPIES * LOGIT_BYTES
-    return int(hidden) + logits
-
-
-@dataclass(frozen=True, slots=True)
-class _Microbatch:
-    """The largest micro-batch of an update, and how many there are at most."""
-
-    rows: int
-    tokens: int
-    """What the policy reads, as `rollouts.batch.microbatches` counts it."""
-    per_update: int
-
-
-def _microbatch(config: Config, sizes: Sizes) -> _Microbatch:
-    """With every prompt and completion as long as can be."""
-    prompt, completion = sizes.longest_prompt, config.sampling.max_completion_length
-    limit, generations, prompts = config.batch.microbatch_tokens, _generations(config), _prompts(config)
-    if not sizes.packs:
-        length, completions = prompt + completion, prompts * generations
-        rows = min(max(1, limit // length), completions)
-        return _Microbatch(rows, rows * length, math.ceil(completions / rows))
-    own = completion - 1  # the last token is not read
-    group = prompt + generations * own
-    if group <= limit:
-        groups = min(limit // group, prompts)
-        return _Microbatch(groups * generations, groups * group, math.ceil(prompts / groups))
-    rows = max(1, (limit - prompt) // max(own, 1))
-    return _Microbatch(rows, prompt + rows * own, prompts * math.ceil(generations / rows))
-
-
-def _prompts(config: Config) -> int:
-    """Of the largest update."""
-    return math.ceil(config.batch.prompts_per_step / config.algorithm.num_minibatches)
-
-
-def _disk(config: Config, sizes: Sizes) -> dict[str, int]:
-    """A checkpoint holds what is trained, two moments and masters.
-
-    Kept are step 0, every `save_every` and the last step.
-    With `keep_checkpoints` these are the newest ones, the best and the last.
-    """
-    steps = Horizon.of(config, sizes.num_train).max_steps
-    kept = 1 + (math.ceil(steps / config.save_every) if config.save_every else 1)
-    if config.keep_checkpoints is not None:
-        kept = min(kept, config.keep_checkpoints + 2)
-    checkpoint = sizes.policy.trained_bytes + sizes.policy.optimizer_bytes
-    reference = sizes.policy.trained_bytes if config.algorithm.needs_reference else 0
-    return {"checkpoint": checkpoint, "checkpoints_kept": kept, "total": checkpoint * kept + reference}
-
-
-def _generations(config: Config) -> int:
-    """Completions per prompt; a demonstration is one."""
-    return 1 if config.stage == "sft" else config.batch.num_generations
-
-
-def _with_total(parts: dict[str, int]) -> dict[str, int]:
-    return {**parts, "total": sum(parts.values())}
+    sizes = sizes_of(policy, data, config.prompt, device)
+    return forecast(with_budget(config, sizes), sizes)

@@ -17,8 +17,9 @@ from whet.doctor.machine import disk_bytes, memory_bytes, size
 from whet.errors import WhetError
 from whet.runs.policy import pick_device
 from whet.tracking.open import check_trackers
+from whet.training.forecast import forecast, sizes_of
 from whet.training.job import Data, build_policy
-from whet.training.preflight import forecast, sizes_of
+from whet.training.settle import with_budget
 
 Made = TypeVar("Made")
 _NEARLY = 0.8
@@ -41,7 +42,8 @@ def findings(config: Config, hub_answers: bool = False) -> list[Finding]:
         if data is not None:
             policy = look("policy", lambda: _built(config, data), _parameters)
             if policy is not None:
-                expected = forecast(config, sizes_of(policy, data, config.prompt))
+                sizes = sizes_of(policy, data, config.prompt, device or torch.device("cpu"))
+                expected = forecast(with_budget(config, sizes), sizes)
                 look.rows += [_memory(expected, device), _disk(config, expected)]
     return look.rows
 

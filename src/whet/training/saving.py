@@ -20,7 +20,8 @@ def save(job: Job) -> Path:
     for path in logs.values():
         sync(path)  # before its length is promised
     sizes = {name: path.stat().st_size for name, path in logs.items()}
-    now = dataclasses.replace(state, log_sizes=sizes, seconds=job.seconds)
+    limit = job.learner.microbatch_tokens
+    now = dataclasses.replace(state, log_sizes=sizes, seconds=job.seconds, microbatch_tokens=limit)
     step, update = (state.step, 0) if state.batch is None else (state.step + 1, max(state.update, 1))
     about = {
         "config": hashlib.sha256(dump_config(job.config).encode()).hexdigest(),
@@ -39,5 +40,7 @@ def restore(job: Job, path: Path) -> None:
     state, rest = states.read(path, job.config.sampling, job.device)
     for field in dataclasses.fields(state):
         setattr(job.state, field.name, getattr(state, field.name))
+    if state.microbatch_tokens is not None:
+        job.learner.microbatch_tokens = min(job.learner.microbatch_tokens, state.microbatch_tokens)
     job.source.load_state_dict(rest["source"])
     job.policy.version = rest["policy_version"]

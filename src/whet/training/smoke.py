@@ -145,11 +145,22 @@ def _train(trial: Trial) -> str:
 
 def _config(trial: Trial) -> str:
     """The config in the run is the job's and can itself be run."""
-    if load_config([trial.run.config]) != load_config([trial.job]):
+    found, asked = load_config([trial.run.config]), load_config([trial.job])
+    if found != _settled_as(asked, found):
         raise _Failed(
             "the config in the run is another than the job's", f"compare {trial.run.config} with {trial.job}"
         )
     return "the resolved config reads back equal"
+
+
+def _settled_as(asked: Config, found: Config) -> Config:
+    """The job with the numbers that the run found for what a config leaves to the machine."""
+    if asked.num_threads is None:
+        asked = asked.model_copy(update={"num_threads": found.num_threads})
+    if asked.batch.microbatch_tokens == "auto":
+        batch = asked.batch.model_copy(update={"microbatch_tokens": found.batch.microbatch_tokens})
+        asked = asked.model_copy(update={"batch": batch})
+    return asked
 
 
 def _checkpoints(trial: Trial) -> str:

@@ -47,6 +47,8 @@ class RunState:
     """Set when a condition ended the run."""
     seconds: float = 0.0
     """Wall time spent on the run so far."""
+    microbatch_tokens: int | None = None
+    """The limit of a forward pass, as it was when this was saved: memory may have run out."""
     log_sizes: dict[str, int] = field(default_factory=dict)
     """Bytes of each log that belong to what is done."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -12,12 +13,16 @@ import torch
 from torch import Tensor
 
 from whet.distributed.world import World
+from whet.errors import TrainingError
 from whet.functional.reduction import loss_weights
 from whet.interfaces import Policy, Reduction, Want
 from whet.rollouts.batch import microbatches
 from whet.tracking.metrics import Metrics
 from whet.training.optimizer import Optimizer
+from whet.training.out_of_memory import first_line, halved
 from whet.types import Batch, TokenStats
+
+_log = logging.getLogger(__name__)
 
 
 class Objective(Protocol):
@@ -39,20 +44,22 @@ class Objective(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Learner:
     """A policy, the optimizer that moves it, the memory limit of a forward pass, and the other processes."""
 
     policy: Policy
     optimizer: Optimizer
     microbatch_tokens: int
+    """Falls when the memory of a GPU runs out, and stays there; part of every checkpoint."""
     world: World
 
     def update(self, objective: Objective, minibatch: Batch, rate: float) -> Metrics:
         """Moves the policy once.
 
         A non-finite loss or gradient moves nothing and is counted in `optim/skipped`. Nor does a gradient of exactly
-        zero: momentum alone is no reason to move.
+        zero: momentum alone is no reason to move. Where memory runs out the gradient is begun again with smaller
+        micro-batches; raises `TrainingError` when a single sequence is too much.
         """
         metrics = Metrics()
         losses = self.backward(objective, minibatch, metrics)
@@ -71,11 +78,51 @@ class Learner:
         return metrics
 
     def backward(self, objective: Objective, minibatch: Batch, metrics: Metrics) -> dict[str, float]:
-        """Adds the gradient of the whole update to the parameters; returns what these rows give to each term."""
+        """Puts the gradient of the whole update into the parameters; returns what these rows give to each term.
+
+        Processes meet before and after their own passes, never between them: one that begins again keeps the others
+        waiting and changes nothing for them, and where one has to give up, all do.
+        """
         minibatch = self.weighted(objective, minibatch)
         minibatch = minibatch.rows(objective.moving(minibatch).nonzero()[:, 0])
+        losses, failure = dict[str, float](), None
+        try:
+            losses = self._gradient(objective, minibatch, metrics)
+        except TrainingError as error:
+            failure = error
+        self.world.raise_together(failure)
+        self.world.sum_gradients(self.optimizer.masters)
+        return losses
+
+    def _gradient(self, objective: Objective, minibatch: Batch, metrics: Metrics) -> dict[str, float]:
+        """The gradient of this process's rows, begun again with less until memory suffices.
+
+        An attempt that failed leaves nothing. The limit that did is that of all later updates.
+        """
+        limit = self.microbatch_tokens
+        while True:
+            measured = Metrics()
+            try:
+                losses = self._passes(objective, minibatch, limit, measured)
+                break
+            except torch.OutOfMemoryError as error:
+                reason = first_line(error)
+            # Only here has the error let go of the tensors of the pass that failed.
+            self.optimizer.forget_gradient()
+            torch.cuda.empty_cache()
+            limit = halved(limit, minibatch, self.policy.packs)
+        if limit < self.microbatch_tokens:
+            said = "memory ran out in an update: micro-batches have %d tokens instead of %d from here on (%s)"
+            _log.warning(said, limit, self.microbatch_tokens, reason)
+            self.microbatch_tokens = limit
+        metrics.merge(measured)
+        return losses
+
+    def _passes(
+        self, objective: Objective, minibatch: Batch, limit: int, metrics: Metrics
+    ) -> dict[str, float]:
         losses: Counter[str] = Counter()
-        for rows in microbatches(minibatch, self.microbatch_tokens, self.policy.packs):
+        for rows in microbatches(minibatch, limit, self.policy.packs):
             micro = minibatch.rows(rows)
             stats = self.policy.forward(micro, objective.want)
             terms = {name: weighted_sum(micro, term) for name, term in objective.terms(micro, stats).items()}
@@ -83,7 +130,6 @@ class Learner:
             self.optimizer.gather()
             losses.update({name: float(term.detach()) for name, term in terms.items()})
             objective.measure(micro, stats, metrics)
-        self.world.sum_gradients(self.optimizer.masters)
         return dict(losses)
 
     def weighted(self, objective: Objective, minibatch: Batch) -> Batch:

@@ -65,6 +65,7 @@ class WarmStart:
         write_tensors(directory / "optimizer.safetensors", self._learner.optimizer.state_tensors())
         recent = [None if math.isinf(value) else value for value in self._recent]
         state = {"step": self.step, **self._source.state_dict(), "recent": recent}
+        state["microbatch_tokens"] = self._learner.microbatch_tokens
         write_json(directory / "state.json", {**state, "policy_version": policy.version})
 
     def restore(self, directory: Path) -> None:
@@ -76,6 +77,7 @@ class WarmStart:
         policy.version = state["policy_version"]
         self._learner.optimizer.load_state_tensors(read_tensors(directory / "optimizer.safetensors"))
         self.step = state["step"]
+        self._learner.microbatch_tokens = state.get("microbatch_tokens", self._learner.microbatch_tokens)
         self._source.load_state_dict(state)
         self._recent.extend(math.inf if value is None else value for value in state["recent"])
 

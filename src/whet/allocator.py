@@ -1,0 +1,21 @@
+"""What the C library does with memory that is freed."""
+
+import ctypes
+import sys
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # mallopt(3)
+_LARGEST = 2**31 - 1
+
+
+def keep_freed_memory() -> None:
+    """Lets the process keep the memory it frees for what it allocates next; with glibc, elsewhere nothing changes.
+
+    Every micro-batch allocates the same activations again. Without this the kernel takes their pages back each time and
+    hands them out zeroed, which took 15% of an update of a small model.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_TRIM_THRESHOLD, _LARGEST)
+        mallopt(_MMAP_MAX, 0)
