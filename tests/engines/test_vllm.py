@@ -364,7 +364,7 @@ def test_a_server_that_dies_is_named_with_its_last_words(policy, started):
     process = started("dies")
     engine = engine_of(policy, RemoteWorker(process.url, 60.0, process))
     with pytest.raises(
-        EngineError, match=r"was lost in /load: .*exit code 7, log .*the stand-in serves.*resume"
+        EngineError, match=r"was lost in /load: .*exit code 7, log .*the stand-in serves.*Resume"
     ):
         peaked.draw(engine, requests(policy))
 

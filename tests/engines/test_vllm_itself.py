@@ -94,6 +94,24 @@ def test_the_same_keys_draw_the_same_tokens_and_other_keys_others(policy: Any, e
     assert len({c.token_ids for c in first.values()}) > 12
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_tokens_are_drawn_as_often_as_their_probabilities_say(
+    policy: Any, engine: VllmEngine, temperature: float
+) -> None:
+    update(policy, 0.3, 5)
+    (asked,) = peaked.requests(policy, samples=2000, prompts=["Say a."])
+    found = peaked.draw(engine, [asked], temperature=temperature, max_completion_length=1)
+    with torch.no_grad():
+        logits = policy.module(input_ids=torch.tensor([asked.prompt_ids])).logits[0, -1]
+    expected = 2000 * (logits / temperature).softmax(-1)  # [V]
+    counts = torch.bincount(torch.tensor([c.token_ids[0] for c in found.values()]), minlength=len(expected))
+    often = expected > 5
+    assert often.sum() >= 5
+    chi2 = float(((counts - expected)[often] ** 2 / expected[often]).sum())
+    degrees = int(often.sum())
+    assert chi2 < degrees + 4 * (2 * degrees) ** 0.5  # mean n, variance 2 n
+
+
 def test_top_k_and_top_p_give_the_log_probabilities_of_what_they_leave(
     policy: Any, engine: VllmEngine
 ) -> None:

@@ -123,9 +123,12 @@ class RemoteWorker:
                 "raise engine.timeout_s if it needs longer, else end it; then resume the run"
             ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
+            way_on = (
+                "Resume the run: it starts another" if self._process else "Start it again and resume the run"
+            )
             raise EngineError(
                 f"the vLLM server at {self._url} was lost in {what}: {type(error).__name__}: {error}{self._epitaph()}. "
-                "Start it again and resume the run"
+                f"{way_on}"
             ) from error
         finally:
             connection.close()
