@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from typing import TypeGuard
 
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -24,19 +25,20 @@ def few_rows(module: nn.Module, x: Tensor) -> Tensor:
         return found
     weight, bias = module.weight, module.bias
     (columns, depth), rows = weight.shape, x.shape[0]
-    if rows > MOST_ROWS or weight.numel() < LEAST_WEIGHTS or depth % 8 or _library() is None:
+    library = _library()
+    if rows > MOST_ROWS or weight.numel() < LEAST_WEIGHTS or depth % 8 or library is None:
         return linear(x, weight, bias)
     x, y = x.contiguous(), x.new_empty(*x.shape[:-1], columns)
     tensors = (x.data_ptr(), weight.data_ptr(), 0 if bias is None else bias.data_ptr(), y.data_ptr())
 
     def some(first: int, last: int) -> None:
-        _library().linear(*tensors, rows, depth, columns, first, last)
+        library.linear(*tensors, rows, depth, columns, first, last)
 
     in_parts(columns, some)
     return y
 
 
-def is_plain(module: nn.Module) -> bool:
+def is_plain(module: nn.Module) -> TypeGuard[nn.Linear]:
     """Whether a module is a linear layer and no more, so that its tensors are all there is to it."""
     return type(module) is nn.Linear and not module._forward_hooks and not module._forward_pre_hooks
 

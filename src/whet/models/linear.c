@@ -5,14 +5,9 @@
    8 partial sums along the depth, 1024 numbers at a time, so that both stay in the first cache. In which order numbers are
    added depends on the depth alone: neither on the other rows nor on how columns are dealt to threads. */
 
-#include <stdint.h>
-
-typedef float v8 __attribute__((vector_size(32)));
-typedef float anywhere __attribute__((vector_size(32), aligned(4), may_alias));
+#include "vectors.h"
 
 enum { ROWS = 4, COLUMNS = 2, AHEAD = 8, DEPTH = 1024 };
-
-static inline v8 load(const float *x) { return *(const anywhere *)x; }
 
 /* Keeps a vector in its register: compilers would read it from memory again for every sum that it goes into. */
 #if defined(__x86_64__)
@@ -22,8 +17,6 @@ static inline v8 load(const float *x) { return *(const anywhere *)x; }
 #else
 #define IN_REGISTER(v)
 #endif
-
-static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static inline float sum(v8 v) { return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7])); }
 
