@@ -4,9 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 PEERS  := .venv-peers
+VLLM   := .venv-vllm
 
 .DEFAULT_GOAL := help
-.PHONY: help setup extras demo test test-all check format peers test-peers bench constraints clean
+.PHONY: help setup extras demo test test-all check format peers test-peers vllm test-vllm bench constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,7 +32,7 @@ $(VENV)/.extras: $(READY)
 	@touch $@
 
 test-all: $(VENV)/.extras ## the default tests and the slow proofs, those of optional packages too
-	@$(BIN)/python -m pytest -m "not peer and not gpu" --durations=15
+	@$(BIN)/python -m pytest -m "not peer and not gpu and not vllm" --durations=15
 
 check: $(READY) ## format, lint, types and house rules
 	@$(BIN)/ruff format --check .
@@ -52,6 +53,15 @@ $(PEERS)/.ready: $(READY) tools/setup_peers.sh
 test-peers: $(PEERS)/.ready ## compare losses, gradients and speed with TRL
 	@$(PEERS)/bin/python -m pytest -n 0 -m peer
 
+vllm: $(VLLM)/.ready ## make .venv-vllm with vLLM's CPU build, to sample with
+
+$(VLLM)/.ready: $(READY) tools/setup_vllm.sh
+	@bash tools/setup_vllm.sh $(VLLM) $(PYTHON) $(VENV)
+	@touch $@
+
+test-vllm: $(VLLM)/.ready ## the tests that need vLLM itself
+	@$(VLLM)/bin/python -m pytest -n 0 -m vllm
+
 bench: $(PEERS)/.ready ## time rollouts, whole steps and start-up beside others, in a few minutes
 	@$(PEERS)/bin/python bench/rollout.py --size tiny
 	@$(PEERS)/bin/python bench/step.py --size tiny --memory
@@ -62,5 +72,5 @@ bench: $(PEERS)/.ready ## time rollouts, whole steps and start-up beside others,
 constraints: $(READY) ## pin the newest versions that fit into constraints.txt
 	@bash tools/lock.sh $(VENV)
 
-clean: ## remove both environments
-	rm -rf $(VENV) $(PEERS)
+clean: ## remove the environments
+	rm -rf $(VENV) $(PEERS) $(VLLM)

@@ -69,7 +69,7 @@ class WhetStep:
         self, source: Path | HuggingFacePolicy, case: Case, microbatch_tokens: int | None = None
     ) -> None:
         """source: a checkpoint, or the policy itself, on the device on which it is to be trained."""
-        keep_freed_memory()  # as every run does; TRL in the same process gains from it too
+        keep_freed_memory()  # as every run does
         self.case, self.stopwatch = case, Stopwatch()
         self.policy = load_policy(source) if isinstance(source, Path) else source
         forget_peak()

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForCausalLM
 
 from generators import VLLM, Rows, generate, peers_of
 from speed_case import Case, ForcedLengths, add_options, load_policy, write_checkpoint
@@ -58,12 +59,12 @@ def measure(
     """Checks, then times every engine in turn."""
     with tempfile.TemporaryDirectory() as directory:
         write_checkpoint(Path(directory), case)
-        policy = load_policy(Path(directory))
+        policy, theirs = load_policy(Path(directory)), load_theirs(Path(directory))
         before = machine()
         vllm = VLLM(vllm_python, Path(directory), case) if vllm_python else None
         checks = compared(policy, case)
-        others = peers_of(policy.module, case, peers)
-        warm(policy, case, peers)
+        others = peers_of(theirs, case, peers)
+        warm(policy, theirs, case, peers)
         runs = {"whet": timed(lambda: whet_rows(policy, case), case)}
         runs |= {name: timed(run, case) for name, run in others.items()}
         runs |= {"vllm": vllm} if vllm else {}
@@ -110,11 +111,16 @@ def whet_rows(policy: HuggingFacePolicy, case: Case) -> Rows:
     return [list(c.token_ids) for c in completions(policy, case)]
 
 
-def warm(policy: HuggingFacePolicy, case: Case, peers: Sequence[str]) -> None:
+def load_theirs(directory: Path) -> Any:
+    """The model as transformers loads it, with attention of its own."""
+    return AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
+
+
+def warm(policy: HuggingFacePolicy, theirs: Any, case: Case, peers: Sequence[str]) -> None:
     """Lets everyone load and allocate what it does once, on completions of four tokens."""
     short = replace(case, completion_length=4, lengths="uniform")
     whet_rows(policy, short)
-    for run in peers_of(policy.module, short, peers).values():
+    for run in peers_of(theirs, short, peers).values():
         run()
 
 

@@ -2,20 +2,24 @@
 
     .venv-peers/bin/python bench/step.py --size small [--lengths geometric] [--memory] [--json]
 
-One core, one thread, float32, step by step in turn in one process. Before anything is timed, whet computes the gradient
-of TRL's first batch, and the report says how far the two lie apart. `--memory` also measures the peak of each, above
-the loaded model, in a process of its own.
+One core, one thread, float32, step by step in turn; whet in a process of its own, so that what one does to its process
+is not done to the other. Before anything is timed, whet computes the gradient of TRL's first batch, and the report says
+how far the two lie apart. `--memory` also measures the peak of each, above the loaded model.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from learners import TRLStep, WhetStep
 from speed_case import Case, add_options, write_checkpoint
@@ -30,6 +34,7 @@ from timing import (
     summary,
     times_faster,
 )
+from whet.types import RolloutGroup
 
 CLOSE = 1e-4
 """How far apart the gradients may lie, relative to their norm."""
@@ -65,7 +70,8 @@ def measure(case: Case, repetitions: int, microbatch_tokens: int | None) -> dict
     checks: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as directory:
         write_checkpoint(Path(directory), case)
-        trl, whet = TRLStep(Path(directory), case), WhetStep(Path(directory), case, microbatch_tokens)
+        whet = Elsewhere(Path(directory), case, microbatch_tokens)
+        trl = TRLStep(Path(directory), case)
 
         def after(time: Spent) -> None:
             if not checks:
@@ -77,6 +83,7 @@ def measure(case: Case, repetitions: int, microbatch_tokens: int | None) -> dict
             print(f"  trl {time.wall_s:.2f} s, whet {times['whet'][-1].wall_s:.2f} s", file=sys.stderr)
 
         trl.run(Path(directory), 1 + repetitions, after)
+        whet.close()
     sides = {name: summary(of, samples=case.num_rows) for name, of in times.items()}
     ratios = times_faster(sides["whet"], sides["trl"])
     return {
@@ -90,7 +97,47 @@ def measure(case: Case, repetitions: int, microbatch_tokens: int | None) -> dict
     }
 
 
-def gradient_difference(trl: TRLStep, whet: WhetStep) -> float:
+class Elsewhere:
+    """`WhetStep` in another process on the same core, which sleeps while it is not asked."""
+
+    def __init__(self, *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=answer, args=(theirs, *arguments), daemon=True)
+        self._process.start()
+
+    def __call__(self) -> Spent:
+        """One step."""
+        found: Spent = self._asked("step")
+        return found
+
+    def gradient(self, groups: Sequence[RolloutGroup]) -> dict[str, Tensor]:
+        """The gradient of one update on some groups, by parameter."""
+        return {name: torch.from_numpy(g) for name, g in self._asked("gradient", groups).items()}
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._pipe.send(None)
+        self._process.join()
+
+    def _asked(self, *question: Any) -> Any:
+        self._pipe.send(question)
+        return self._pipe.recv()
+
+
+def answer(pipe: Any, *arguments: Any) -> None:
+    """What `Elsewhere` asks, until it asks nothing more."""
+    one_core()
+    whet = WhetStep(*arguments)
+    while (question := pipe.recv()) is not None:
+        name, *of = question
+        if name == "step":
+            pipe.send(whet())
+        else:
+            pipe.send({name: g.numpy() for name, g in whet.gradient(*of).items()})
+
+
+def gradient_difference(trl: TRLStep, whet: Elsewhere) -> float:
     """|whet - TRL| / |TRL| over all parameters, on the rollouts of TRL's first step. Exits above 1e-4."""
     theirs, ours = trl.first_gradient, whet.gradient(trl.groups())
     norm = sum(float(g.square().sum()) for g in theirs.values()) ** 0.5

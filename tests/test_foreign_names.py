@@ -72,7 +72,7 @@ def problem(*overrides: str) -> str:
     [
         ("bf16=true", "In whet it is policy.precision"),
         ("fp16=true", "fp16 is not there"),
-        ("use_vllm=true", "whet does not have it: the engine reads the trainer's own tensors"),
+        ("use_vllm=true", "In whet it is engine.name (vllm)"),
         ("eval_strategy=steps", "In whet it is eval_every"),
         ("save_strategy=steps", "In whet it is save_every"),
         ("resume_from_checkpoint=x", "In whet it is whet resume RUN"),
@@ -129,7 +129,7 @@ def test_a_wrong_section_that_no_tool_has_is_one_problem() -> None:
         ("algorithm=GRPO", "Did you mean grpo?"),
         ("algorithm=Dr-GRPO", "Did you mean dr_grpo?"),
         ("algorithm=reinforce++", "In whet it is reinforce_pp."),
-        ("engine=vllm", "whet has no such engine"),
+        ("engine=sglang", "whet has no such engine"),
         ("policy=gpt2", "policy.name=huggingface policy.model=gpt2"),
         ("policy=Qwen/Qwen2.5-1.5B", "policy.name=huggingface policy.model=Qwen/Qwen2.5-1.5B"),
         ("policy=lora", "policy.lora.r=16"),

@@ -41,9 +41,9 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def algorithm(name: str) -> Algorithm:
-    """With every term there is, off-policy, and truncated completions masked."""
+    """With every term there is, off-policy, corrected for the sampler, and truncated completions masked."""
     settings = {"beta": 0.1, "entropy_coef": 0.05, "num_iterations": 2, "mask_truncated_completions": True}
-    return build(name, **settings)
+    return build(name, **settings, tis=1.1)
 
 
 def build(name: str, **settings: Any) -> Algorithm:
@@ -59,14 +59,18 @@ def policy_in(dtype: torch.dtype, seed: int = 0) -> FromScratchPolicy:
 def batch_of(
     algorithm: Algorithm, dtype: torch.dtype, width: int = 0, order: Sequence[int] = range(10)
 ) -> Batch:
-    """Rollouts of another policy, so that ratios are not 1, annotated as the trainer does it."""
+    """Rollouts of another policy, so that ratios are not 1, annotated as the trainer does it.
+
+    The sampler says log-probabilities 0.2 off in both directions, as if it computed in coarser numbers.
+    """
     sampler, reference = tiny.policy(0, layers=2), policy_in(dtype, seed=2)
     with torch.no_grad():
         for parameter in sampler.module.parameters():
             parameter += 0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
     batch = make_batch(tiny.groups(sampler, REWARDS), SAMPLING, CPU).rows(torch.tensor(order))
     batch = widened(batch, width)
-    numbers = {"rewards": batch.rewards.to(dtype), "sampling_logprobs": batch.sampling_logprobs.to(dtype)}
+    said = batch.sampling_logprobs + (batch.token_ids % 3 - 1) * 0.2
+    numbers = {"rewards": batch.rewards.to(dtype), "sampling_logprobs": said.to(dtype)}
     batch = dataclasses.replace(batch, **numbers)
     sampler.module.to(dtype)
     return with_advantages(annotate(batch, algorithm, sampler, reference, 10**6), algorithm, {})

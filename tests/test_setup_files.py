@@ -28,12 +28,12 @@ def test_constraints_leave_torch_and_what_only_its_builds_need_to_the_machine() 
     assert [line for line in CONSTRAINTS if re.match(r"(torch|nvidia|cuda|triton|pytorch)\b", line)] == []
 
 
-def test_every_direct_dependency_but_torch_is_pinned() -> None:
+def test_every_direct_dependency_but_torch_and_vllm_is_pinned() -> None:
     groups = [PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"].values()]
     groups += PROJECT["dependency-groups"].values()
     wanted = {re.match(r"[A-Za-z0-9_.-]+", line).group().lower() for group in groups for line in group}  # type: ignore[union-attr]
     pinned = {line.partition("==")[0] for line in CONSTRAINTS}
-    assert wanted - pinned == {"torch"}
+    assert wanted - pinned == {"torch", "vllm"}  # vllm brings its own torch and transformers
 
 
 def test_the_version_of_the_package_is_the_newest_release_of_the_changelog() -> None:
@@ -51,7 +51,7 @@ def test_sentences_of_the_changelog_are_short() -> None:
 
 def test_the_lock_and_the_environments_stay_out_of_git() -> None:
     ignored = (ROOT / ".gitignore").read_text().split()
-    assert {"uv.lock", ".venv/", ".venv-peers/"} <= set(ignored)
+    assert {"uv.lock", ".venv/", ".venv-peers/", ".venv-vllm/"} <= set(ignored)
 
 
 def test_ci_checks_before_it_tests() -> None:
@@ -59,13 +59,18 @@ def test_ci_checks_before_it_tests() -> None:
     assert commands == ["make check", "make test"]
 
 
-@pytest.mark.parametrize("script", [".ci/run", "tools/setup.sh", "tools/setup_peers.sh", "tools/lock.sh"])
+@pytest.mark.parametrize(
+    "script",
+    [".ci/run", "tools/setup.sh", "tools/setup_peers.sh", "tools/setup_vllm.sh", "tools/lock.sh"],
+)
 def test_scripts_parse_and_stop_at_the_first_error(script: str) -> None:
     assert "set -euo pipefail" in (ROOT / script).read_text()
     subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "test-all", "test-peers", "check", "peers"])
+@pytest.mark.parametrize(
+    "target", ["demo", "test", "test-all", "test-peers", "check", "peers", "vllm", "test-vllm"]
+)
 def test_make_knows_the_target(target: str) -> None:
     shown = subprocess.run(
         ["make", "-C", str(ROOT), "-n", target], capture_output=True, text=True, check=False

@@ -24,6 +24,9 @@ MASK = LENGTHS[:, None] > COLUMN
 LOGPROBS = -(1.0 + (7 * ROW + 3 * COLUMN) % 5).double() / 4
 # Ratios from 0.74 to 1.35. Per completion, too, some lie inside the bounds and some outside.
 OLD = LOGPROBS + ((4 * ROW + 2 * COLUMN + 2) % 7 - 3).double() / 10
+# The sampler's: weights from 0.55 to 1.82 against the old ones, some beyond the cap of 1.5.
+SAMPLING = OLD + ((5 * ROW + 3 * COLUMN) % 7 - 3).double() / 5
+TIS = 1.5
 REF = LOGPROBS + ((2 * ROW + COLUMN) % 5 - 2).double() / 5
 
 
@@ -34,11 +37,13 @@ class Case:
     algorithm: str
     has_old: bool
     kl: str = "none"
+    has_tis: bool = False
 
     @property
     def name(self) -> str:
         """For test ids and the table of numbers."""
-        return f"{self.algorithm}{' old' * self.has_old}{'' if self.kl == 'none' else f' {self.kl}'}"
+        kl = "" if self.kl == "none" else f" {self.kl}"
+        return f"{self.algorithm}{' old' * self.has_old}{kl}{' tis' * self.has_tis}"
 
 
 def _kl_variants(algorithm: str, has_old: bool) -> list[str]:
@@ -54,6 +59,8 @@ CASES = [
     for has_old in (False, True)
     for kl in _kl_variants(algorithm, has_old)
 ]
+# In GSPO the gradients differ on purpose: whet weighs each token by its own importance, TRL by the mean of its row.
+CASES += [Case(algorithm, True, "k3", has_tis=True) for algorithm in ("grpo", "dr_grpo", "dapo", "cispo")]
 
 
 def whet_loss(case: Case) -> tuple[Tensor, Tensor]:
@@ -61,6 +68,8 @@ def whet_loss(case: Case) -> tuple[Tensor, Tensor]:
     settings = {} if case.kl == "none" else {"beta": BETA}
     if case.kl in ("k3", "weighted_k3"):
         settings |= {"kl_in": "loss", "kl_estimator": case.kl}
+    if case.has_tis:
+        settings |= {"tis": TIS}
     algorithm = registry.build("algorithms", {"name": case.algorithm, **settings})
     arrives = torch.zeros(6, 5, dtype=torch.float64)
     arrives[:, 0] = REWARDS
@@ -71,7 +80,7 @@ def whet_loss(case: Case) -> tuple[Tensor, Tensor]:
         group=GROUP,
         truncated=torch.zeros(6, dtype=torch.bool),
         rewards=arrives,
-        sampling_logprobs=torch.zeros(6, 5, dtype=torch.float64),
+        sampling_logprobs=SAMPLING,
         max_completion_length=MAX_COMPLETION_LENGTH,
         old_logprobs=OLD if case.has_old else None,
         ref_logprobs=REF,

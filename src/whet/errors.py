@@ -25,6 +25,10 @@ class TrainingError(WhetError, RuntimeError):
     """Training cannot go on, for instance because the loss stays non-finite."""
 
 
+class EngineError(WhetError, RuntimeError):
+    """An engine that holds a copy of the weights is lost, does not answer, or holds others than the policy."""
+
+
 class Interrupted(BaseException):
     """A person or the scheduler asked the run to stop. Not an `Exception`, so that no handler swallows it."""
 

@@ -126,6 +126,9 @@ class Algorithm(Plugin, ABC):
     """Updates per pass over a step's completions; a minibatch holds whole groups."""
     num_iterations: int = Field(default=1, ge=1)
     """Passes over a step's completions."""
+    tis: float | None = Field(default=None, gt=0.0)
+    """Cap of truncated importance sampling, for an engine that computes otherwise than the trainer, as vllm does: each
+    token's policy term is multiplied by min(pi_old / pi_sampling, tis). Null is off."""
     mask_truncated_completions: bool = False
     """Give truncated completions no gradient. They still count as sequences, not as tokens."""
 
@@ -221,7 +224,7 @@ class Tokenizer(Protocol):
 
 
 class Engine(Protocol):
-    """Makes completions. Reads the policy's own tensors, so there is nothing to synchronise."""
+    """Makes completions. Reads the policy's own tensors, or keeps a copy that it proves to be the same."""
 
     def generate(
         self,

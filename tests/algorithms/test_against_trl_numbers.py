@@ -2,7 +2,7 @@
 
 TRL 1.16.0, torch 2.13.0+cpu, float64, one process, one micro-batch:
 `PYTHONPATH=tests .venv-peers/bin/python tests/peers/test_trl_losses.py`. The cases are those of `tests/trl_case.py`:
-with and without old log-probabilities, and with each KL term.
+with and without old log-probabilities, with each KL term, and with the importance of a sampler that is another one.
 """
 
 import pytest
@@ -48,6 +48,10 @@ TRL = {
     "rloo": (0.145833333333, 0.375000000000, 5.229166666667),
     "rloo old": (0.123071557781, 0.313427884766, 4.338147537780),
     "rloo old reward": (0.125241024407, 0.315328355864, 4.385095645855),
+    "grpo old k3 tis": (0.113451677676, 0.102861651558, 1.857026427778),
+    "dr_grpo old k3 tis": (-0.002750345565, 0.013543985573, 0.179691052202),
+    "dapo old k3 tis": (-0.049160929703, 0.197680683858, 1.989963028543),
+    "cispo old k3 tis": (0.033936282490, 0.205859685672, 2.620421297812),
 }
 
 

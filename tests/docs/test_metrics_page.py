@@ -40,7 +40,7 @@ CONFIG: dict[str, Any] = {
     "trackers": ["jsonl"],
     "task": {"name": "mixture", "parts": {"sums": PART}},
     "policy": {"name": "from_scratch", "num_layers": 1, "num_heads": 2, "width": 16, "context_length": 16},
-    "algorithm": {"name": "grpo", "beta": 0.1, "entropy_coef": 0.01, "num_iterations": 2},
+    "algorithm": {"name": "grpo", "beta": 0.1, "entropy_coef": 0.01, "num_iterations": 2, "tis": 2.0},
     "probes": registry.names("probes"),
     "batch": {"prompts_per_step": 3, "num_generations": 6},
     "sampling": {"max_prompt_length": 8, "max_completion_length": 4},

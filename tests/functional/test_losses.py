@@ -9,6 +9,7 @@ from whet.functional.losses import (
     policy_ratio,
     sequence_product_ratio,
     sequence_ratio,
+    truncated_importance,
 )
 
 
@@ -139,3 +140,24 @@ def test_one_log_ratio_of_100_gives_a_finite_loss_and_gradient():
 
     assert_close(loss(logprobs).mean(), torch.tensor(-3.2 / 3, dtype=torch.float64))  # -1.066667
     assert torch.equal(slope(loss, logprobs), row(0.0, -1.0, -1.0))
+
+
+def test_truncated_importance_by_hand():
+    # exp(old - sampling): e^(ln 0.5 - ln 0.4) = 1.25, e^0 = 1, 0.2 / 0.8 = 0.25, and 0.9 / 0.1 = 9 cut to 2.
+    old = torch.log(row(0.5, 0.3, 0.2, 0.9))
+    weights = truncated_importance(row(-7.0, -7.0, -7.0, -7.0), old, torch.log(row(0.4, 0.3, 0.8, 0.1)), 2.0)
+    assert_close(weights, row(1.25, 1.0, 0.25, 2.0))
+
+
+def test_on_policy_the_weight_is_that_of_the_policy_now_and_has_no_gradient():
+    logprobs = torch.log(row(0.6, 0.2)).requires_grad_()
+    weights = truncated_importance(logprobs, None, torch.log(row(0.5, 0.4)), 3.0)
+    assert_close(weights, row(1.2, 0.5))
+    assert not weights.requires_grad
+
+
+def test_weighted_by_importance_the_mean_over_the_sampler_is_that_over_the_policy():
+    policy, sampler = torch.tensor([0.7, 0.2, 0.1]).double(), torch.tensor([0.5, 0.3, 0.2]).double()
+    values = torch.tensor([1.0, -2.0, 5.0]).double()
+    weights = truncated_importance(policy.log()[None], None, sampler.log()[None], 10.0)[0]
+    assert_close((sampler * weights * values).sum(), (policy * values).sum())  # 0.7 - 0.4 + 0.5 = 0.8

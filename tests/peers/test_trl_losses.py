@@ -21,6 +21,8 @@ from trl_case import (
     OLD,
     REF,
     REWARDS,
+    SAMPLING,
+    TIS,
     fingerprint,
     whet_loss,
 )
@@ -59,8 +61,8 @@ def stand_in(case, logprobs):
         loss_type=LOSS_TYPE.get(case.algorithm, case.algorithm),
         epsilon_low=low,
         epsilon_high=high,
-        use_vllm=False,
-        vllm_importance_sampling_correction=False,
+        use_vllm=case.has_tis,
+        vllm_importance_sampling_correction=case.has_tis,
         current_gradient_accumulation_steps=1,
         max_completion_length=MAX_COMPLETION_LENGTH,
         _entropy_bonus_enabled=False,
@@ -109,6 +111,8 @@ def trl_loss(case):
     }
     if case.has_old:
         inputs["old_per_token_logps"] = OLD
+    if case.has_tis:  # inline in `_generate_and_score_completions`, mode token_truncate
+        inputs["importance_sampling_ratio"] = torch.exp((OLD - SAMPLING) * MASK).clamp(max=TIS)
     trainer = RLOOTrainer if case.algorithm == "rloo" else GRPOTrainer
     loss = trainer._compute_loss(stand_in(case, logprobs), None, inputs)
     loss.backward()

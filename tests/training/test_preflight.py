@@ -139,6 +139,13 @@ def test_a_block_with_a_gated_mlp_keeps_as_much_as_was_measured():
     assert footprint(module).saved_per_token / 64 == 2 * 20 + 2  # 8 + 4 * 3, and the head's two
 
 
+def test_vllm_takes_a_second_copy_of_the_weights_and_the_cache_that_it_is_given(config):
+    theirs = config(engine={"name": "vllm", "kv_cache_gb": 0.5})
+    ours, found = (forecast(c, SIZES)["memory_bytes"] for c in (config(), theirs))
+    assert found["kv_cache"] == 2**29
+    assert found["weights"] == 2 * ours["weights"]
+
+
 def test_a_reference_takes_memory_and_disk(config):
     with_kl = forecast(config(algorithm={"beta": 0.1}), SIZES)
     assert with_kl["memory_bytes"]["reference"] == 4000

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -27,6 +28,23 @@ def test_a_term_appears_when_it_has_a_coefficient():
     stats = forward(table(0), batch)
     assert set(loss_terms(DrGRPO(), batch, stats)) == {"policy"}
     assert set(loss_terms(DrGRPO(beta=0.1, entropy_coef=0.1), batch, stats)) == {"policy", "kl", "entropy"}
+
+
+def test_the_sampler_correction_multiplies_the_policy_term_alone():
+    # On-policy: -A times min(e^(logp - sampling), 1.5): -2 * 0.5 and -2 * 1.5 (for a ratio of 4).
+    batch = one_row(
+        "xx.",
+        advantages=tokens(2.0, 2.0, 0.0),
+        ref_logprobs=tokens(-1.5, -1.0, 0.0),
+        sampling_logprobs=tokens(-1.0 + math.log(2), -1.0 - math.log(4), -5.0),
+    )
+    stats = TokenStats(logprobs=tokens(-1.0, -1.0, 0.0), entropy=tokens(1.0, 1.0, 1.0))
+    plain, corrected = (
+        loss_terms(DrGRPO(beta=0.1, entropy_coef=0.1, tis=tis), batch, stats) for tis in (None, 1.5)
+    )
+    assert plain["policy"].tolist() == [[-2.0, -2.0, 0.0]]
+    assert corrected["policy"][0].tolist() == pytest.approx([-1.0, -3.0, 0.0], abs=1e-12)
+    assert all(torch.equal(plain[name], corrected[name]) for name in ("kl", "entropy"))
 
 
 def test_kl_in_the_reward_is_no_term_of_the_loss():

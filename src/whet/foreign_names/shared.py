@@ -11,7 +11,6 @@ FULL_DISTRIBUTION = (
 LOGITS = "not needed: logits are made for trained tokens only, and for some of them at a time"
 SAVED = "not needed: a checkpoint is complete, or does not exist"
 ONE_PROCESS = "not there: one process trains, on one device"
-NO_VLLM = "not there: the engine reads the trainer's own tensors, no server or second copy of the weights"
 WEIGHTS_STAY = (
     "not needed: nothing is moved out of memory; policy.quantization and policy.lora make it smaller"
 )
@@ -60,7 +59,7 @@ _CRITIC = (
     "whet has no critic (yet). Without one, the clipped surrogate of PPO is that of dr_grpo and grpo, "
     "with algorithm.num_iterations and algorithm.num_minibatches for several updates per step"
 )
-_VLLM = "whet has no such engine: native and huggingface read the trainer's own weights"
+_ENGINES = "whet has no such engine: native and huggingface read the trainer's own weights, vllm has a copy"
 PLUGINS: dict[str, dict[str, str]] = {
     "algorithms": {
         **dict.fromkeys(("dpo", "ipo", "kto", "orpo", "simpo", "online_dpo"), _PREFERENCES),
@@ -72,7 +71,7 @@ PLUGINS: dict[str, dict[str, str]] = {
         "sft": "Imitation is a stage: `whet sft CONFIG`, or stage=sft",
     },
     "engines": {
-        **dict.fromkeys(("vllm", "sglang", "tgi", "trtllm"), _VLLM),
+        **dict.fromkeys(("sglang", "tgi", "trtllm"), _ENGINES),
         "hf": "In whet it is huggingface",
         "transformers": "In whet it is huggingface",
     },

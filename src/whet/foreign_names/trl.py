@@ -6,14 +6,12 @@ from whet.foreign_names.shared import (
     ACCUMULATION,
     FULL_DISTRIBUTION,
     LOGITS,
-    NO_VLLM,
     ONE_PROCESS,
     SAVED,
     STEP,
     WEIGHTS_STAY,
 )
 
-_SAME_MODULE = "not needed: the module that samples is the one that trains"
 _BY_NAME = "algorithm.name (each loss is an algorithm of its own)"
 _LORA = "not there: plain LoRA, with policy.lora.r, alpha, dropout and targets"
 _TRACKIO = "trackers (wandb and trackio take their own variables, such as WANDB_PROJECT)"
@@ -60,10 +58,15 @@ TRL: dict[str, dict[str, str]] = {
         "generation_kwargs": "not there: sampling has temperature, max_completion_length and stop",
         "chat_template_kwargs": "prompt.chat_template_kwargs",
         "cache_implementation": "not needed: the engine has a cache of its own",
-        "use_vllm": NO_VLLM,
-        "vllm_mode vllm_model_impl vllm_enable_sleep_mode vllm_server_base_url vllm_server_host": NO_VLLM,
-        "vllm_server_port vllm_server_timeout vllm_group_port vllm_gpu_memory_utilization": NO_VLLM,
-        "vllm_max_model_length vllm_tensor_parallel_size vllm_structured_outputs_regex": NO_VLLM,
+        "use_vllm": "engine.name (vllm)",
+        "vllm_mode": "engine.python (starts a server; without it and without engine.url vLLM is in this process)",
+        "vllm_server_base_url vllm_server_host vllm_server_port": "engine.url (a server of whet, on this machine)",
+        "vllm_server_timeout": "engine.timeout_s",
+        "vllm_gpu_memory_utilization": "engine.kv_cache_gb (of keys and values alone)",
+        "vllm_max_model_length": "policy.context_length",
+        "vllm_model_impl": "engine.options (arguments of vllm.LLM)",
+        "vllm_enable_sleep_mode vllm_group_port vllm_tensor_parallel_size": ONE_PROCESS,
+        "vllm_structured_outputs_regex": FULL_DISTRIBUTION,
         "use_transformers_continuous_batching transformers_continuous_batching_config": (
             "not needed: engine.max_rows completions are in flight, and a place that is free is filled"
         ),
@@ -88,9 +91,10 @@ TRL: dict[str, dict[str, str]] = {
         "entropy_coef": "algorithm.entropy_coef",
         "use_adaptive_entropy entropy_coef_min entropy_coef_max entropy_coef_delta entropy_target": _ENTROPY,
         "max_tool_calling_iterations": "not there: a completion is one turn",
-        "vllm_importance_sampling_correction vllm_importance_sampling_mode": _SAME_MODULE,
-        "vllm_importance_sampling_clip_max vllm_importance_sampling_clip_min": _SAME_MODULE,
-        "vllm_importance_sampling_cap": _SAME_MODULE,
+        "vllm_importance_sampling_correction": "algorithm.tis (a cap turns it on; null, the default, is off)",
+        "vllm_importance_sampling_mode": "algorithm.tis (what TRL calls token_truncate)",
+        "vllm_importance_sampling_clip_max vllm_importance_sampling_cap": "algorithm.tis",
+        "vllm_importance_sampling_clip_min": "not there: algorithm.tis bounds the weight from above only",
         "off_policy_mask_threshold": "not there: algorithm.epsilon bounds what several updates per step can do",
         "use_bias_correction_kl": "algorithm.kl_estimator (weighted_k3 is that, and the default)",
         "log_completions": "log_completions (every rollout, to logs/rollouts.jsonl)",

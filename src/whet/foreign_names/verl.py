@@ -6,7 +6,6 @@ from whet.foreign_names.shared import (
     ACCUMULATION,
     FULL_DISTRIBUTION,
     LOGITS,
-    NO_VLLM,
     ONE_PROCESS,
     SAVED,
     STEP,
@@ -100,7 +99,7 @@ VERL: dict[str, dict[str, str]] = {
         "actor_rollout_ref.ref.*": "not needed: the reference lends its tensors to the one module",
     },
     "actor_rollout_ref.rollout": {
-        "actor_rollout_ref.rollout.name": "engine (native or huggingface)",
+        "actor_rollout_ref.rollout.name": "engine.name (native, huggingface or vllm)",
         "actor_rollout_ref.rollout.n rollout_n": "batch.num_generations",
         "actor_rollout_ref.rollout.temperature": "sampling.temperature",
         "actor_rollout_ref.rollout.top_k actor_rollout_ref.rollout.top_p": FULL_DISTRIBUTION,
@@ -123,7 +122,7 @@ VERL: dict[str, dict[str, str]] = {
         "actor_rollout_ref.rollout.over_sample_rate": "not there: every completion is waited for",
         "actor_rollout_ref.rollout.profiler.*": _NO_PROFILER,
         "actor_rollout_ref.rollout.trace.*": "log_completions (every rollout is written down)",
-        "actor_rollout_ref.rollout.*": NO_VLLM,
+        "actor_rollout_ref.rollout.*": "engine.options (under engine.name=vllm: arguments of vllm.LLM)",
         "actor_rollout_ref.hybrid_engine actor_rollout_ref.nccl_timeout": ONE_PROCESS,
     },
     "actor_rollout_ref.model": {
@@ -158,9 +157,7 @@ VERL: dict[str, dict[str, str]] = {
         "algorithm.filter_groups.enable": "algorithm.name (dapo replaces groups without a signal)",
         "algorithm.filter_groups.max_num_gen_batches": "batch.max_generation_rounds",
         "algorithm.filter_groups.metric": "not needed: a group without a signal is one whose rewards are equal",
-        "algorithm.rollout_correction.* algorithm.rollout_is*": (
-            "not needed: the module that samples is the one that trains"
-        ),
+        "algorithm.rollout_correction.* algorithm.rollout_is*": "algorithm.tis (per token, truncated; null is off)",
         "algorithm.use_pf_ppo algorithm.pf_ppo.*": "not there: no reweighting of samples",
     },
     "rewards": {

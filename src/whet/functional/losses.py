@@ -85,5 +85,22 @@ def cispo_loss(
     return -ratio.clamp(lowest, highest).detach() * advantages * logprobs
 
 
+def truncated_importance(
+    logprobs: Float[Tensor, "B T"],
+    old_logprobs: Float[Tensor, "B T"] | None,
+    sampling_logprobs: Float[Tensor, "B T"],
+    cap: float,
+) -> Float[Tensor, "B T"]:
+    """min(exp(old_t - sampling_t), cap), one weight per token and no gradient.
+
+    The token was drawn from the sampler's pi, which is not the trainer's when the two compute differently; in
+    expectation the weight makes it the trainer's, and the cap bounds its variance. Without old log-probabilities those
+    of now are the old ones. Source: Yao et al. 2025, "Your Efficient RL Framework Secretly Brings You Off-Policy RL
+    Training".
+    """
+    log_ratio = _old(logprobs, old_logprobs).detach() - sampling_logprobs
+    return log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp().clamp(max=cap)
+
+
 def _old(logprobs: Tensor, old_logprobs: Tensor | None) -> Tensor:
     return logprobs.detach() if old_logprobs is None else old_logprobs

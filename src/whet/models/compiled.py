@@ -54,7 +54,8 @@ def _cache() -> Path:
 
 def _identity(source: Path, compiler: str) -> str:
     version = subprocess.run([compiler, "--version"], capture_output=True, timeout=20, check=True).stdout
-    found = hashlib.sha256(source.read_bytes() + version + _processor().encode())
+    headers = b"".join(path.read_bytes() for path in sorted(source.parent.glob("*.h")))
+    found = hashlib.sha256(source.read_bytes() + headers + version + _processor().encode())
     return found.hexdigest()[:16]
 
 

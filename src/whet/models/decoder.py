@@ -6,7 +6,7 @@ training, and nothing is copied.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from torch.nn.functional import linear, rms_norm, silu
 
 from whet.models import decode_step, fused
 from whet.models.attention import Attend
+from whet.models.few_rows import few_rows, is_plain
 from whet.models.kv_cache import CacheSizes
 
 FAMILIES = ("LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
@@ -56,12 +57,14 @@ class Decoder:
         more = None  # what the residual stream is still to be given
         for number, layer in enumerate(self._layers):
             x, y = run.norm(layer.before_attention, x, more)
-            q, k, v = (p(y).unflatten(-1, (-1, self._head_size)) for p in (layer.q, layer.k, layer.v))
+            q, k, v = (
+                run.linear(p, y).unflatten(-1, (-1, self._head_size)) for p in (layer.q, layer.k, layer.v)
+            )
             if layer.q_norm is not None:
                 q, k = run.norm(layer.q_norm, q, None)[1], run.norm(layer.k_norm, k, None)[1]
             q, k = run.rotate(q, k, cos, sin)
-            x, y = run.norm(layer.before_mlp, x, layer.o(attend(number, q, k, v).flatten(2)))
-            more = layer.down(run.gate(layer.gate(y), layer.up(y)))
+            x, y = run.norm(layer.before_mlp, x, run.linear(layer.o, attend(number, q, k, v).flatten(2)))
+            more = run.linear(layer.down, run.gate(run.linear(layer.gate, y), run.linear(layer.up, y)))
         return run.norm(self._model.norm, x, more)[1]
 
     def read(self, token_ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
@@ -83,6 +86,8 @@ class Decoder:
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits over the vocabulary, `[..., V]`."""
+        if self.is_compiled and not torch.is_grad_enabled():
+            return few_rows(self._head, hidden)
         found: Tensor = self._head(hidden)
         return found
 
@@ -108,34 +113,36 @@ class _Layer:
     """The pieces of one layer."""
 
     before_attention: Any
-    q: Callable[[Tensor], Tensor]
-    k: Callable[[Tensor], Tensor]
-    v: Callable[[Tensor], Tensor]
+    q: nn.Module
+    k: nn.Module
+    v: nn.Module
     q_norm: Any
     k_norm: Any
-    o: Callable[[Tensor], Tensor]
+    o: nn.Module
     before_mlp: Any
-    gate: Callable[[Tensor], Tensor]
-    up: Callable[[Tensor], Tensor]
-    down: Callable[[Tensor], Tensor]
+    gate: nn.Module
+    up: nn.Module
+    down: nn.Module
 
     @classmethod
     def of(cls, layer: Any) -> _Layer:
         block, mlp = layer.self_attn, layer.mlp
-        q, k, v, o = map(_called, (block.q_proj, block.k_proj, block.v_proj, block.o_proj))
+        q, k, v, o = block.q_proj, block.k_proj, block.v_proj, block.o_proj
         norms = getattr(block, "q_norm", None), getattr(block, "k_norm", None)
-        gate, up, down = map(_called, (mlp.gate_proj, mlp.up_proj, mlp.down_proj))
-        return cls(layer.input_layernorm, q, k, v, *norms, o, layer.post_attention_layernorm, gate, up, down)
-
-
-def _called(module: Any) -> Callable[[Tensor], Tensor]:
-    """How a linear layer is called: a plain one without what `nn.Module` does around it, which takes as long."""
-    is_plain = type(module) is nn.Linear and not module._forward_hooks and not module._forward_pre_hooks
-    return (lambda x: linear(x, module.weight, module.bias)) if is_plain else module
+        return cls(
+            layer.input_layernorm, q, k, v, *norms, o, layer.post_attention_layernorm,
+            mlp.gate_proj, mlp.up_proj, mlp.down_proj,
+        )  # fmt: skip
 
 
 class _Modules:
-    """What stands between the matrix products, as the modules and torch do it."""
+    """The pieces of a layer as the modules and torch compute them."""
+
+    @staticmethod
+    def linear(module: nn.Module, x: Tensor) -> Tensor:
+        """A plain layer without what `nn.Module` does around it, which takes as long in a small model."""
+        found: Tensor = linear(x, module.weight, module.bias) if is_plain(module) else module(x)
+        return found
 
     @staticmethod
     def norm(module: Any, x: Tensor, more: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -160,7 +167,9 @@ class _Modules:
 
 
 class _Compiled:
-    """The same in C, in place."""
+    """The same in C, in place, for one token per row."""
+
+    linear = staticmethod(few_rows)
 
     @staticmethod
     def norm(module: Any, x: Tensor, more: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -180,7 +189,9 @@ class _Compiled:
 
 
 class _WithGradients:
-    """The same in C, with gradients."""
+    """The same with gradients, in C but for the products."""
+
+    linear = _Modules.linear
 
     @staticmethod
     def norm(module: Any, x: Tensor, more: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from whet.models import packed_in_c
 from whet.models.attention import Attend, causal
 from whet.models.packed_attention import Packing, Spans
 from whet.models.varlen_attention import is_proven, packing_on
@@ -103,13 +104,28 @@ def packed(batch: Batch) -> Layout:
     place.flatten()[tails] = len(heads) + torch.arange(len(tails))
     source = torch.cat([heads, tails]).to(batch.token_ids.device)
     spans = prompts, completions, prompt[rows]
-    packing = Packing.of(*spans) if source.device.type == "cpu" else packing_on(source.device, *spans)
     return Layout(
         token_ids=batch.token_ids.flatten()[source][None],
         positions=(source % width)[None],
         predictors=_before(batch, place[:, :-1].to(source.device)),
-        attend=packing.attend,
+        attend=_attention(*spans, source.device),
     )
+
+
+def _attention(prompts: Tensor, completions: Tensor, owners: Tensor, device: torch.device) -> Attend:
+    """Of packed tokens. What torch's kernels need is laid out when it turns out that there is no code in C."""
+    if device.type != "cpu":
+        return packing_on(device, prompts, completions, owners).attend
+    spans, packing = packed_in_c.Spans.of(prompts, completions, owners), list[Packing]()
+
+    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
+        if packed_in_c.is_possible(q):
+            return spans.attend(q[0], k[0], v[0], scale)[None]
+        if not packing:
+            packing.append(Packing.of(prompts, completions, owners))
+        return packing[0].attend(layer, q, k, v, scale)
+
+    return attend
 
 
 def _of_one_token(batch: Batch) -> Layout:

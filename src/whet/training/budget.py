@@ -114,7 +114,8 @@ def _peak(policy: Policy, batch: Batch, want: frozenset[Want]) -> int:
 def _taken_later(config: Config, sizes: Sizes) -> int:
     """Of optimizer, reference and engine; the gradients of 16-bit parameters are gathered in their masters' too."""
     parts = forecast(config, sizes)["memory_bytes"]
-    later = parts["optimizer"] + parts["reference"] + parts["kv_cache"]
+    copy = parts["weights"] - sizes.policy.weight_bytes  # an engine's own, not made yet
+    later = copy + parts["optimizer"] + parts["reference"] + parts["kv_cache"]
     return int(later + sizes.policy.masters * MASTER_BYTES)
 
 

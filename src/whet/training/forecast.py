@@ -12,6 +12,7 @@ import torch
 from whet.config import Config, PromptConfig
 from whet.engines.huggingface import HuggingFace
 from whet.engines.native import Native
+from whet.engines.vllm import Vllm
 from whet.evals.evaluate import CHUNK
 from whet.functional.logprobs import MAX_LOGITS
 from whet.interfaces import Policy
@@ -110,9 +111,10 @@ def _evaluations(config: Config, steps: int) -> int:
 
 
 def _memory(config: Config, sizes: Sizes) -> dict[str, int]:
-    """The trainer's and the engine's: both read one copy of the weights."""
+    """The trainer's and the engine's: both read one copy of the weights, unless vLLM has its own."""
+    copies = 2 if isinstance(config.engine, Vllm) else 1
     return {
-        "weights": sizes.policy.weight_bytes,
+        "weights": copies * sizes.policy.weight_bytes,
         "gradients": sizes.policy.trained * MASTER_BYTES,
         "optimizer": sizes.policy.optimizer_bytes,
         "reference": sizes.policy.trained_bytes if config.algorithm.needs_reference else 0,
@@ -124,6 +126,8 @@ def _memory(config: Config, sizes: Sizes) -> dict[str, int]:
 def _kv_cache(config: Config, sizes: Sizes) -> int:
     """Of what is in flight at once, at full length; 0 for a model or an engine that does not tell."""
     engine, policy = config.engine, sizes.policy
+    if isinstance(engine, Vllm):
+        return engine.kv_cache_bytes
     if isinstance(engine, Native) and not policy.is_known:
         engine = HuggingFace(max_rows=min(engine.max_rows, HuggingFace().max_rows))
     token_bytes = 2 * policy.num_layers * policy.kv_width * policy.number_bytes

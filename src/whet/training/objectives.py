@@ -9,7 +9,7 @@ import torch
 from whet.functional.kl import k3
 from whet.interfaces import Algorithm, Reduction, Want
 from whet.tracking.metrics import Metrics
-from whet.training.terms import clipped_tokens, loss_terms
+from whet.training.terms import clipped_tokens, loss_terms, sampler_correction
 from whet.types import Batch, TokenStats
 
 if TYPE_CHECKING:
@@ -56,6 +56,12 @@ class Reinforcement:
             metrics.add("policy/kl_old", float(k3(logprobs, batch.old_logprobs)[mask].sum()), tokens)
             clipped = clipped_tokens(self._algorithm, batch, logprobs)
             metrics.add("policy/clip_frac", float(clipped[mask].sum()), tokens)
+        weights = sampler_correction(self._algorithm, batch, logprobs)
+        if weights is not None:
+            metrics.add("policy/tis_mean", float(weights[mask].sum()), tokens)
+            metrics.add(
+                "policy/tis_clip_frac", float(weights[mask].eq(self._algorithm.tis or 0.0).sum()), tokens
+            )
         if self._is_first_update and tokens:
             gap = (logprobs - batch.sampling_logprobs).abs()[mask]
             metrics.maximum("policy/sampling_gap_max", float(gap.max()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from whet.functional.kl import k1, kl_estimate
+from whet.functional.losses import truncated_importance
 from whet.interfaces import Algorithm
 from whet.types import Batch, TokenStats
 
@@ -47,7 +48,9 @@ def loss_terms(algorithm: Algorithm, batch: Batch, stats: TokenStats) -> dict[st
     mask = batch.loss_mask
     # On the way in as well as out: no term can give a masked token a gradient, not even a NaN.
     logprobs = torch.where(mask, stats.logprobs, 0.0)
-    terms = {"policy": algorithm.policy_loss(batch, logprobs)}
+    policy = algorithm.policy_loss(batch, logprobs)
+    weights = sampler_correction(algorithm, batch, logprobs)
+    terms = {"policy": policy if weights is None else policy * weights}
     if algorithm.needs_reference and algorithm.kl_in == "loss":
         assert batch.ref_logprobs is not None
         terms["kl"] = algorithm.beta * kl_estimate(
@@ -56,6 +59,13 @@ def loss_terms(algorithm: Algorithm, batch: Batch, stats: TokenStats) -> dict[st
     if algorithm.entropy_coef > 0:
         terms["entropy"] = -algorithm.entropy_coef * stats.entropy
     return {name: torch.where(mask, term, 0.0) for name, term in terms.items()}
+
+
+def sampler_correction(algorithm: Algorithm, batch: Batch, logprobs: Tensor) -> Tensor | None:
+    """What the policy term of each token `[B, T]` is multiplied by; None where the algorithm asks for no correction."""
+    if algorithm.tis is None:
+        return None
+    return truncated_importance(logprobs, batch.old_logprobs, batch.sampling_logprobs, algorithm.tis)
 
 
 def clipped_tokens(algorithm: Algorithm, batch: Batch, logprobs: Tensor) -> Tensor:

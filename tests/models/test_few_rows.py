@@ -1,0 +1,84 @@
+"""Linear layers of few rows in C against torch's, and when they are left to torch."""
+
+import pytest
+import torch
+from torch import nn
+
+from whet.models import compiled, few_rows
+
+pytestmark = pytest.mark.skipif(compiled.load("linear.c") is None, reason="this machine has no C compiler")
+
+
+@pytest.fixture(autouse=True)
+def no_gradients():
+    with torch.inference_mode():
+        yield
+
+
+def layer(depth, columns, bias=True):
+    torch.manual_seed(depth + columns)
+    return nn.Linear(depth, columns, bias=bias)
+
+
+def calls(monkeypatch):
+    """Counts the products in C."""
+    found, real = [], few_rows._library()
+
+    class Spy:
+        @staticmethod
+        def linear(*arguments):
+            found.append(arguments)
+            real.linear(*arguments)
+
+    monkeypatch.setattr(few_rows, "_library", lambda: Spy)
+    return found
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 7, 8, 31, 32])
+@pytest.mark.parametrize(("depth", "columns"), [(512, 129), (2056, 257), (64, 1031)])
+def test_the_product_is_that_of_double_precision(rows, depth, columns, bias, monkeypatch):
+    seen = calls(monkeypatch)
+    module, x = layer(depth, columns, bias), torch.randn(rows, 1, depth)
+    found, expected = few_rows.few_rows(module, x), module.double()(x.double())
+    assert len(seen) == 1
+    assert found.shape == (rows, 1, columns)
+    assert (found - expected).abs().max() < 2e-6
+
+
+def test_the_bits_of_a_row_do_not_depend_on_the_others_nor_on_threads():
+    module, x = layer(1288, 203), torch.randn(32, 1288)
+    whole = few_rows.few_rows(module, x)
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            for some in (slice(0, 1), slice(5, 10), slice(30, 32)):
+                assert torch.equal(few_rows.few_rows(module, x[some]), whole[some])
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("module", "rows"),
+    [(layer(512, 256), 33), (layer(64, 64), 2), (layer(260, 256), 2), (nn.Identity(), 2)],
+    ids=["many rows", "few weights", "odd depth", "another module"],
+)
+def test_other_products_are_left_to_torch(module, rows, monkeypatch):
+    seen = calls(monkeypatch)
+    x = torch.randn(rows, getattr(module, "in_features", 8))
+    assert torch.equal(few_rows.few_rows(module, x), module(x))
+    assert seen == []
+
+
+def test_a_layer_with_a_hook_is_called():
+    module, heard = layer(512, 256), []
+    module.register_forward_hook(lambda *_: heard.append(1))
+    few_rows.few_rows(module, torch.randn(2, 512))
+    assert heard == [1]
+
+
+def test_without_a_compiler_torch_does_it(monkeypatch):
+    monkeypatch.setattr(few_rows, "_library", lambda: None)
+    module, x = layer(512, 256), torch.randn(2, 512)
+    assert torch.equal(few_rows.few_rows(module, x), module(x))
