@@ -115,7 +115,7 @@ class NativeEngine:
 
     def _decoder(self) -> GPT | Decoder:
         module = self._policy.module if self._copy is None else self._copy.module()
-        return module if isinstance(module, GPT) else Decoder(module)
+        return module if isinstance(module, GPT) else Decoder(module, frozen=True)
 
     def _deck(self, decoder: GPT | Decoder, params: SamplingParams) -> Deck:
         """New tensors, which are free again when the call ends; on a GPU those of the last call, which graphs read."""

@@ -6,7 +6,7 @@ training, and nothing is copied.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,8 +17,8 @@ from torch.nn.functional import linear, rms_norm, silu
 
 from whet.models import decode_step, fused
 from whet.models.attention import Attend
-from whet.models.few_rows import few_rows, is_plain
 from whet.models.kv_cache import CacheSizes
+from whet.models.packed_linear import PackedLinears, is_plain
 
 FAMILIES = ("LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 _ROTARY = ("default", "linear", "llama3", "yarn")
@@ -28,9 +28,13 @@ _ROTARY = ("default", "linear", "llama3", "yarn")
 class Decoder:
     """Token ids `[B, T]` -> hidden states `[B, T, D]`; `logits` is the head."""
 
-    def __init__(self, module: Any) -> None:
-        """module: of one of the `FAMILIES`, as it is now: adapters that are put in later are not seen."""
+    def __init__(self, module: Any, frozen: bool = False) -> None:
+        """module: of one of the `FAMILIES`, as it is now: adapters that are put in later are not seen.
+
+        frozen: no weight changes while the decoder is in use, so that copies may stand for them.
+        """
         self._module = module
+        self._decode = _Compiled(PackedLinears() if frozen else _Modules.linear)
         self._model = module.model
         self._head = module.get_output_embeddings()
         self._head_size = module.model.layers[0].self_attn.head_dim
@@ -72,10 +76,10 @@ class Decoder:
         self.reserve(token_ids.shape[1])
         return self(token_ids, positions, attend)
 
-    def _pieces(self, token_ids: Tensor) -> type[_Modules] | type[_Compiled] | type[_WithGradients]:
+    def _pieces(self, token_ids: Tensor) -> type[_Modules] | _Compiled | type[_WithGradients]:
         if not self.is_compiled:
             return _Modules
-        return _Compiled if token_ids.shape[1] == 1 and not torch.is_grad_enabled() else _WithGradients
+        return self._decode if token_ids.shape[1] == 1 and not torch.is_grad_enabled() else _WithGradients
 
     @cached_property
     def is_compiled(self) -> bool:
@@ -87,7 +91,7 @@ class Decoder:
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits over the vocabulary, `[..., V]`."""
         if self.is_compiled and not torch.is_grad_enabled():
-            return few_rows(self._head, hidden)
+            return self._decode.linear(self._head, hidden)
         found: Tensor = self._head(hidden)
         return found
 
@@ -169,7 +173,8 @@ class _Modules:
 class _Compiled:
     """The same in C, in place, for one token per row."""
 
-    linear = staticmethod(few_rows)
+    def __init__(self, linear: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        self.linear = linear
 
     @staticmethod
     def norm(module: Any, x: Tensor, more: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,14 @@ typedef float anywhere __attribute__((vector_size(32), aligned(4), may_alias));
 
 static inline v8 load(const float *x) { return *(const anywhere *)x; }
 static inline void store(float *x, v8 v) { *(anywhere *)x = v; }
+/* a * b + c, rounded once wherever the processor can: compilers may decide that by what stands around it. */
+#ifdef __FMA__
+#include <immintrin.h>
+static inline v8 times_plus(v8 a, float b, v8 c) { return (v8)_mm256_fmadd_ps((__m256)a, _mm256_set1_ps(b), (__m256)c); }
+#else
+static inline v8 times_plus(v8 a, float b, v8 c) { return a * b + c; }
+#endif
+
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t up(int64_t n) { return (n + 7) & ~7; } /* to a multiple of 8 */
 
@@ -38,11 +46,7 @@ struct vectors { const float *at; long row, strip; };
 /* out[r][c] += sum_i a(r, i) * b(i, c) for some rows and eights of columns, whose sums all stay in registers. */
 static inline __attribute__((always_inline)) void block(const int rows, const int eights, int64_t count, struct numbers a,
                                                         struct vectors b, float *out, long step) {
-    v8 sum[6][4];
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
-#pragma GCC unroll 4
-        for (int e = 0; e < eights; e++) sum[r][e] = load(out + r * step + 8 * e);
+    v8 sum[6][4] = {0};
     for (int64_t i = 0; i < count; i++) {
         v8 row[4];
 #pragma GCC unroll 4
@@ -50,12 +54,12 @@ static inline __attribute__((always_inline)) void block(const int rows, const in
 #pragma GCC unroll 6
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-            for (int e = 0; e < eights; e++) sum[r][e] += a.at[r * a.row + i * a.column] * row[e];
+            for (int e = 0; e < eights; e++) sum[r][e] = times_plus(row[e], a.at[r * a.row + i * a.column], sum[r][e]);
     }
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
-        for (int e = 0; e < eights; e++) store(out + r * step + 8 * e, sum[r][e]);
+        for (int e = 0; e < eights; e++) store(out + r * step + 8 * e, load(out + r * step + 8 * e) + sum[r][e]);
 }
 
 static void some(int64_t rows, int64_t eights, int64_t count, struct numbers a, struct vectors b, float *out, long step) {
