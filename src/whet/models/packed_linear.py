@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeGuard
 
 import torch
@@ -21,46 +23,46 @@ class PackedLinears:
     """Linear layers as they are now: their weights are copied, into another order, when a layer is first called."""
 
     def __init__(self) -> None:
+        self._layers: dict[nn.Module, _Layer | None] = {}
         self._weights: dict[int, Tensor] = {}
 
     def __call__(self, module: nn.Module, x: Tensor) -> Tensor:
         """A layer on x `[n, ..., D]` without gradients, float32 on a CPU. Other modules are called."""
-        if not is_plain(module):
-            found: Tensor = module(x)
+        if module not in self._layers:
+            self._layers[module] = self._packed(module)
+        layer, rows = self._layers[module], x.shape[:-1].numel()
+        if layer is None or rows > MOST_ROWS:
+            found: Tensor = linear(x, module.weight, module.bias) if is_plain(module) else module(x)
             return found
-        weight, bias, library = module.weight, module.bias, _library()
-        columns, depth = weight.shape
-        rows = x.numel() // depth
-        if rows > MOST_ROWS or columns % 8 or library is None:
-            return linear(x, weight, bias)
-        x, y = x.contiguous(), x.new_empty(*x.shape[:-1], columns)
-        pointers = (
-            x.data_ptr(),
-            self._packed(library, weight).data_ptr(),
-            0 if bias is None else bias.data_ptr(),
-            y.data_ptr(),
-        )
-
-        def some(first: int, last: int) -> None:
-            library.linear(*pointers, rows, depth, columns, 8 * first, 8 * last)
-
-        in_parts(columns // 8, some)
+        x, y = x.contiguous(), x.new_empty(*x.shape[:-1], layer.columns)
+        fixed = (x.data_ptr(), layer.weights, layer.bias, y.data_ptr(), rows, layer.depth, layer.columns)
+        in_parts(layer.columns // 8, lambda first, last: layer.function(*fixed, 8 * first, 8 * last))
         return y
 
-    def _packed(self, library: ctypes.CDLL, weight: Tensor) -> Tensor:
-        """Tied weights are packed once."""
-        key = weight.data_ptr()
-        if key not in self._weights:
-            packed = self._weights[key] = torch.empty_like(weight, memory_format=torch.contiguous_format)
-            source = weight.contiguous()
+    def _packed(self, module: nn.Module) -> _Layer | None:
+        """None for what is no plain layer, or has no code in C. Tied weights are packed once."""
+        library = _library()
+        if not is_plain(module) or len(module.weight) % 8 or library is None:
+            return None
+        weight, bias = module.weight.contiguous(), module.bias
+        columns, depth = weight.shape
+        if weight.data_ptr() not in self._weights:
+            packed = self._weights[weight.data_ptr()] = torch.empty_like(weight)
+            fixed = (weight.data_ptr(), packed.data_ptr(), depth)
+            in_parts(columns // 8, lambda first, last: library.linear_pack(*fixed, 8 * first, 8 * last))
+        kept = self._weights[weight.data_ptr()]
+        return _Layer(library.linear, kept.data_ptr(), 0 if bias is None else bias.data_ptr(), columns, depth)
 
-            def some(first: int, last: int) -> None:
-                library.linear_pack(
-                    source.data_ptr(), packed.data_ptr(), weight.shape[1], 8 * first, 8 * last
-                )
 
-            in_parts(len(weight) // 8, some)
-        return self._weights[key]
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """What a call needs of a layer."""
+
+    function: Callable[..., None]
+    weights: int
+    bias: int
+    columns: int
+    depth: int
 
 
 def is_plain(module: nn.Module) -> TypeGuard[nn.Linear]:

@@ -103,7 +103,8 @@ static float softmax(float *scores, int64_t length) {
         total += w;
     }
     for (int i = 0; i < 8; i++) sum += total[i];
-    for (int64_t t = 0; t < length; t += 8) store(scores + t, load(scores + t) / sum);
+    const float share = 1 / sum;
+    for (int64_t t = 0; t < length; t += 8) store(scores + t, load(scores + t) * share);
     return largest + __builtin_logf(sum);
 }
 
