@@ -93,3 +93,13 @@ def test_without_a_compiler_torch_does_it(monkeypatch):
     monkeypatch.setattr(packed_linear, "_library", lambda: None)
     module, x = layer(512, 256), torch.randn(2, 512)
     assert torch.equal(PackedLinears()(module, x), module(x))
+
+
+def test_no_more_is_copied_than_the_limit(monkeypatch):
+    seen = calls(monkeypatch)
+    monkeypatch.setattr(packed_linear, "MOST_BYTES", 2 * 64 * 32 * 4)
+    kept, layers = PackedLinears(), [nn.Linear(64, 32) for _ in range(3)]
+    for module in (*layers, *layers):
+        x = torch.randn(2, 64)
+        assert torch.allclose(kept(module, x), module(x), atol=1e-6)
+    assert len(seen) == 4

@@ -17,6 +17,8 @@ from whet.models.decode_step import in_parts
 
 MOST_ROWS = 512
 """With more of them a library's own order of the weights costs nothing."""
+MOST_BYTES = 2**31
+"""Of copied weights; a library does the products of the layers beyond."""
 
 
 class PackedLinears:
@@ -40,13 +42,15 @@ class PackedLinears:
         return y
 
     def _packed(self, module: nn.Module) -> _Layer | None:
-        """None for what is no plain layer, or has no code in C. Tied weights are packed once."""
+        """None for what is no plain layer, has no code in C, or is too much. Tied weights are packed once."""
         library = _library()
         if not is_plain(module) or len(module.weight) % 8 or library is None:
             return None
         weight, bias = module.weight.contiguous(), module.bias
         columns, depth = weight.shape
         if weight.data_ptr() not in self._weights:
+            if sum(kept.nbytes for kept in self._weights.values()) + weight.nbytes > MOST_BYTES:
+                return None
             packed = self._weights[weight.data_ptr()] = torch.empty_like(weight)
             fixed = (weight.data_ptr(), packed.data_ptr(), depth)
             in_parts(columns // 8, lambda first, last: library.linear_pack(*fixed, 8 * first, 8 * last))
