@@ -14,12 +14,13 @@ pytestmark = [
     pytest.mark.skipif(not IS_CARD and os.environ.get("TRITON_INTERPRET") != "1", reason="there is no GPU"),
 ]
 DEVICE = torch.device("cuda" if IS_CARD else "cpu")
-KINDS = [(torch.bfloat16, 0.008), (torch.float16, 0.001)] if IS_CARD else [(torch.float32, 1e-5)]
+KINDS = [(torch.bfloat16, 0.008)] if IS_CARD else [(torch.float32, 1e-5)]
 
 
 @pytest.mark.parametrize(("dtype", "most"), KINDS, ids=str)
-@pytest.mark.parametrize("heads", [(2, 7), (1, 1), (3, 2), (2, 6), (1, 17)], ids=str)
-@pytest.mark.parametrize("size", [64, 128, 40])
+@pytest.mark.parametrize(
+    ("heads", "size"), [((2, 7), 64), ((1, 1), 64), ((2, 6), 128), ((3, 2), 40), ((1, 17), 128)], ids=str
+)
 def test_the_parts_of_a_decode_step(
     dtype: torch.dtype, most: float, heads: tuple[int, int], size: int
 ) -> None:
@@ -33,6 +34,12 @@ def test_log_probabilities_entropies_and_their_gradients(
     dtype: torch.dtype, most: float, temperature: float
 ) -> None:
     assert logits_gpu.gap_to_torch(DEVICE, dtype, temperature) < most
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_draws_are_those_of_the_cumulative_distribution(temperature: float) -> None:
+    for dtype, _ in KINDS:
+        assert logits_gpu.gap_of_draws(DEVICE, dtype, temperature) < 1e-5
 
 
 @pytest.mark.skipif(not IS_CARD, reason="there is no GPU")

@@ -1,6 +1,7 @@
-"""Log-probabilities and entropies from 16-bit logits on a GPU, in one pass over them and one more for the gradient.
+"""From 16-bit logits on a GPU to log-probabilities, entropies and draws, in one pass; one more gives a gradient.
 
-torch widens logits, makes their softmax, and reads both again: at a vocabulary of 150,000 that is a third of an update.
+torch widens logits, makes their softmax, and reads both again: at a vocabulary of 150,000 that is a third of an update,
+and a good part of a decode step.
 Where the kernels do not run, or do not say what torch says, torch does the work.
 """
 
@@ -18,6 +19,10 @@ _GAP = 0.02
 """How far results may lie from those of float32, relative to their norm; bf16 has 8 bits."""
 _HELD = 2**28
 """Logits held at once, 512 MiB in 16 bits."""
+_DRAWN_GAP = 1e-3
+"""How far from its token's share of [0, 1) a uniform number may lie, and a log-probability from that of float64."""
+_CHUNK, _BLOCK = 4096, 128
+"""Logits that are weighed together, and of which one sum is kept."""
 
 
 class KernelStats(torch.autograd.Function):
@@ -57,22 +62,39 @@ class KernelStats(torch.autograd.Function):
         return to_states, None if to_weight is None else to_weight.to(weight.dtype), None, None
 
 
-def is_possible(states: Tensor, weight: Tensor) -> bool:
+def draw(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Tokens `[n]` and their log-probabilities, from logits `[n, V]` and numbers in [0, 1): `sampling.sample`."""
+    logits, (count, vocab_size) = logits.contiguous(), logits.shape
+    chunks, per = -(-vocab_size // _CHUNK), _CHUNK // _BLOCK
+    largest = uniform.new_empty(count, chunks, dtype=torch.float32)
+    sums = uniform.new_empty(count, chunks * per, dtype=torch.float32)
+    tokens, logprobs = torch.empty_like(uniform, dtype=torch.int64), torch.empty_like(uniform)
+    sizes = 1 / temperature, vocab_size, chunks
+    with torch.cuda.device_of(logits):
+        _kernels().weigh[count, chunks](logits, largest, sums, *sizes, CHUNK=_CHUNK, BLOCK=_BLOCK)
+        _kernels().draw[count,](
+            logits, largest, sums, uniform.contiguous(), tokens, logprobs, *sizes,
+            PER=per, PAD=1 << (chunks * per - 1).bit_length(), BLOCK=_BLOCK,
+        )  # fmt: skip
+    return tokens, logprobs
+
+
+def is_possible(x: Tensor, y: Tensor) -> bool:
     """Whether there are kernels: for 16 bits on a GPU where they say what torch says."""
-    is_narrow = states.dtype == weight.dtype and weight.dtype in (torch.bfloat16, torch.float16)
-    return weight.is_cuda and is_narrow and len(states) > 0 and is_proven(weight.device, weight.dtype)
+    is_narrow = x.dtype == y.dtype and x.dtype in (torch.bfloat16, torch.float16)
+    return x.is_cuda and is_narrow and len(x) > 0 and is_proven(x.device, x.dtype)
 
 
 @functools.cache
 def is_proven(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether the kernels run on a device, and say of a few random numbers what torch says."""
     try:
-        gap = gap_to_torch(device, dtype)
+        gap, of_draws = gap_to_torch(device, dtype), gap_of_draws(device, dtype)
     except Exception as error:  # noqa: BLE001  a compiler of its own has many ways to fail
         _log.info("logits are read by torch: kernels do not run here (%s)", str(error).partition("\n")[0])
         return False
-    if not gap <= _GAP:
-        _log.info("logits are read by torch: kernels are off by %.1e here", gap)
+    if not (gap <= _GAP and of_draws <= _DRAWN_GAP):
+        _log.info("logits are read by torch: kernels are off by %.1e and %.1e here", gap, of_draws)
         return False
     return True
 
@@ -102,6 +124,20 @@ def gap_to_torch(device: torch.device, dtype: torch.dtype, temperature: float = 
         strict=True,
     )
     return max(float((x.detach().float() - y.detach()).norm() / y.detach().norm()) for x, y in pairs)
+
+
+def gap_of_draws(device: torch.device, dtype: torch.dtype, temperature: float = 0.7) -> float:
+    """The larger of `_DRAWN_GAP`'s two, over a few rows of which some logits are -inf."""
+    noise = torch.Generator().manual_seed(0)
+    logits = (4 * torch.randn(16, 9001, generator=noise)).to(dtype)
+    logits[:, 100:5000] = -torch.inf
+    uniform = torch.rand(16, generator=noise)
+    tokens, logprobs = (x.cpu() for x in draw(logits.to(device), uniform.to(device), temperature))
+    all_of_them = (logits.double() / temperature).log_softmax(-1)
+    expected = all_of_them.gather(1, tokens[:, None])[:, 0]
+    end = all_of_them.exp().cumsum(-1).gather(1, tokens[:, None])[:, 0]
+    outside = torch.maximum(end - expected.exp() - uniform, uniform - end)
+    return float(torch.maximum(outside, (logprobs - expected).abs()).max())
 
 
 def _read(logits: Tensor, targets: Tensor, out: tuple[Tensor, ...], temperature: float) -> None:
