@@ -140,10 +140,23 @@ def _turn(
 
 
 @triton.jit
-def swiglu(gate, up, count, BLOCK: tl.constexpr):
-    """silu(gate) * up (Shazeer, 2002.05202), in place of the gate."""
+def swiglu(gate, up, out, count, BLOCK: tl.constexpr):
+    """silu(gate) * up (Shazeer, 2002.05202); out may be the gate."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     is_real = at < count
     x = tl.load(gate + at, mask=is_real, other=0.0).to(tl.float32)
     y = tl.load(up + at, mask=is_real, other=0.0).to(tl.float32)
-    tl.store(gate + at, x / (1.0 + tl.exp(-x)) * y, mask=is_real)
+    tl.store(out + at, x / (1.0 + tl.exp(-x)) * y, mask=is_real)
+
+
+@triton.jit
+def swiglu_backward(gate, up, grad, to_gate, to_up, count, BLOCK: tl.constexpr):
+    """With s = sigmoid(gate): grad up s (1 + gate (1 - s)), and grad gate s."""
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    is_real = at < count
+    x = tl.load(gate + at, mask=is_real, other=0.0).to(tl.float32)
+    y = tl.load(up + at, mask=is_real, other=0.0).to(tl.float32)
+    dy = tl.load(grad + at, mask=is_real, other=0.0).to(tl.float32)
+    s = 1.0 / (1.0 + tl.exp(-x))
+    tl.store(to_gate + at, dy * y * s * (1.0 + x * (1.0 - s)), mask=is_real)
+    tl.store(to_up + at, dy * x * s, mask=is_real)

@@ -93,9 +93,34 @@ def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> None:
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) * up (Shazeer, 2002.05202), in place of the gate."""
-    with torch.cuda.device_of(gate):
-        _kernels().swiglu[_parts(gate.numel(), 1024),](gate, up, gate.numel(), BLOCK=1024)
+    _in_blocks("swiglu", gate, up, gate)
     return gate
+
+
+class SwiGLU(torch.autograd.Function):
+    """gate, up -> silu(gate) * up. Only these two are kept for the gradient; torch would keep silu(gate) as well."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        gate, up = gate.contiguous(), up.contiguous()
+        ctx.save_for_backward(gate, up)
+        out = torch.empty_like(gate)
+        _in_blocks("swiglu", gate, up, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        gate, up = ctx.saved_tensors
+        to_gate, to_up = torch.empty_like(gate), torch.empty_like(up)
+        _in_blocks("swiglu_backward", gate, up, grads[0].contiguous(), to_gate, to_up)
+        return to_gate, to_up
+
+
+def _in_blocks(kernel: str, *tensors: Tensor) -> None:
+    """Launches a kernel over all numbers of tensors of one size."""
+    count = tensors[0].numel()
+    with torch.cuda.device_of(tensors[0]):
+        getattr(_kernels(), kernel)[_parts(count, 1024),](*tensors, count, BLOCK=1024)
 
 
 @functools.cache
@@ -112,6 +137,7 @@ def is_proven(device: torch.device, dtype: torch.dtype) -> bool:
     return True
 
 
+@torch.inference_mode(False)
 @torch.no_grad()
 def gaps(
     device: torch.device, dtype: torch.dtype, heads: tuple[int, int] = (2, 3), size: int = 64
@@ -126,6 +152,7 @@ def gaps(
     added = (x + more).float()
     normed = added * (added.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * weight.float()
     gate, up = random(rows, 1, width), random(rows, 1, width)
+    with_gradients = _gate_gap(gate, up, random(rows, 1, width))
     gated = silu(gate.float()) * up.float()
     q, k = random(rows, 1, heads[0] * heads[1], size), random(rows, 1, heads[0], size)
     cos, sin = random(rows, 1, size), random(rows, 1, size)
@@ -136,9 +163,24 @@ def gaps(
         "norm": _gap(rms_norm(x, more, weight, 1e-6), normed),
         "sum": _gap(x, added),
         "gate": _gap(swiglu(gate, up), gated),
+        "gate with gradients": with_gradients,
         "rotation": _gap(torch.cat((q, k), 2), turned),
         "attention": _attention_gap(q, random(rows, 2, heads[0], size), random),
     }
+
+
+@torch.enable_grad()
+def _gate_gap(gate: Tensor, up: Tensor, grad: Tensor) -> float:
+    """Of silu(gate) * up and its gradients."""
+    mine = [x.clone().requires_grad_() for x in (gate, up)]
+    theirs = [x.float().requires_grad_() for x in (gate, up)]
+    found, expected = SwiGLU.apply(*mine), silu(theirs[0]) * theirs[1]
+    pairs = zip(
+        [found, *torch.autograd.grad(found, mine, grad)],
+        [expected, *torch.autograd.grad(expected, theirs, grad.float())],
+        strict=True,
+    )
+    return max(_gap(x.detach(), y.detach()) for x, y in pairs)
 
 
 def _attention_gap(q: Tensor, new: Tensor, random: Any) -> float:

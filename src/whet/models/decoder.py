@@ -80,7 +80,9 @@ class Decoder:
         is_step = token_ids.shape[1] == 1 and not torch.is_grad_enabled()
         if self.is_compiled:
             return self._decode if is_step else _WithGradients
-        return _Kernels if is_step and self.has_kernels else _Modules
+        if self.has_kernels:
+            return _Kernels if is_step else _ModulesAndKernels
+        return _Modules
 
     @cached_property
     def is_compiled(self) -> bool:
@@ -198,6 +200,16 @@ class _Compiled:
     def gate(gate: Tensor, up: Tensor) -> Tensor:
         """silu(gate) * up."""
         return decode_step.swiglu(gate, up)
+
+
+class _ModulesAndKernels(_Modules):
+    """The pieces as modules and torch compute them on a GPU, with a gate that keeps less."""
+
+    @staticmethod
+    def gate(gate: Tensor, up: Tensor) -> Tensor:
+        """silu(gate) * up."""
+        found: Tensor = decode_step_gpu.SwiGLU.apply(gate, up)
+        return found
 
 
 class _Kernels:
