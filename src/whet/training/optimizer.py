@@ -99,9 +99,8 @@ class Optimizer:
                 self._adamw.state.clear()  # those that were made before: a checkpoint holds all of them or none
             raise in_optimizer(sum(p.nbytes for p in self.masters), error) from None
         if self._pairs:
-            torch._foreach_copy_(
-                *map(list, zip(*self._pairs, strict=True))
-            )  # a few kernels, not one for each
+            parameters, masters = zip(*self._pairs, strict=True)
+            torch._foreach_copy_(parameters, masters)  # a few kernels, not one for each
 
     def forget_gradient(self) -> None:
         """Drops the gradient, also what was not gathered yet."""
