@@ -34,4 +34,5 @@ def load_checked() -> None:
 def _modules() -> Iterator[str]:
     for name in CHECKED:
         package = importlib.import_module(name)
-        yield from (module.name for module in pkgutil.iter_modules(package.__path__, f"{name}."))
+        names = (module.name for module in pkgutil.iter_modules(package.__path__, f"{name}."))
+        yield from (found for found in names if not found.endswith("_kernels"))  # no Python, and need triton

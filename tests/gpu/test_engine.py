@@ -10,6 +10,7 @@ from checkpoints import tiny_checkpoint
 from whet.engines._flight import Deck
 from whet.engines.native import Native
 from whet.functional.sampling import inverse_cdf
+from whet.models.packing import can_pack
 from whet.policies.huggingface import HuggingFace
 from whet.seeding import uniforms
 
@@ -23,6 +24,7 @@ def policy(kind: str, dtype: torch.dtype) -> Any:
     if kind == "gpt":
         made: Any = peaked.policy()
         made.module.to("cuda", dtype)
+        made.packs = can_pack(made.module.wte.weight)  # it was built on the processor
         return made
     precision = "fp32" if dtype == torch.float32 else "bf16"
     settings = HuggingFace(model=str(tiny_checkpoint(kind)), precision=precision)

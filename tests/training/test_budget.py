@@ -1,4 +1,4 @@
-"""How many tokens fit: by a line through two measurements on a GPU, by the forecast on a CPU."""
+"""How many tokens fit: by lines through measurements on a GPU, by the forecast on a CPU."""
 
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,44 @@ def test_on_a_gpu_a_few_rows_and_twice_as_many_tell_what_a_token_takes(
     length = sizes.longest_prompt + 3
     # 342 completions of 3 tokens are the first to have 1024; the first pass warms up.
     assert passes == [(342, length), (342, length), (684, length)]
+
+
+def large_card(monkeypatch: pytest.MonkeyPatch, fits: int) -> list[int]:
+    """A GPU on which small passes seem to take twice of what a row takes in larger ones; returns rows of each."""
+    passes: list[int] = []
+
+    def peak(policy: Policy, batch: Any, want: object) -> int:
+        passes.append(len(batch))
+        if len(batch) > fits:
+            raise torch.OutOfMemoryError
+        return 100_000 + 100 * len(batch) + 100 * min(len(batch), 1000)
+
+    monkeypatch.setattr(budget, "_peak", peak)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5_000_000, 10**12))
+    return passes
+
+
+def test_a_third_of_the_plan_corrects_what_small_passes_promise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, sizes, policy = asked(tmp_path)
+    passes = large_card(monkeypatch, fits=10**9)
+    found = gpu_budget(config, sizes, policy)
+    few, again, twice, lowest, third = passes
+    assert (few, again, twice, lowest) == (342, 342, 684, 342)
+    promised = 3 * 2 * third  # a row is two tokens more
+    assert promised * 1.4 < found < promised * 2
+    parts = forecast(config, sizes)["memory_bytes"]
+    room = 0.85 * 5_000_000 - parts["optimizer"] - parts["kv_cache"]
+    assert 0.9 * room < 200_000 + 100 * found / 2 <= room
+
+
+def test_a_gpu_on_which_a_third_does_not_fit_gets_what_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, sizes, policy = asked(tmp_path)
+    large_card(monkeypatch, fits=1000)
+    assert gpu_budget(config, sizes, policy) == sizes.longest_prompt + 684 * 2
 
 
 def test_a_gpu_on_which_a_row_does_not_fit_gets_a_row(

@@ -149,7 +149,7 @@ class Flight:
         samples = max(Counter(self._rows.prompts).values())
         own_length = min(self._longest + self._deck.stride + _AHEAD, self._deck.width)
         shape = Shape(len(self), len(lengths), samples, max(lengths), own_length)
-        shape = shape if self._deck.graphs is None else rounded(shape)
+        shape = self._cache.covering(room_for(shape, self._deck.graphs is not None))
         return Layout(self._rows.prompts, lengths, shape, self._cache.own)
 
     def _decode(self, layout: Layout) -> None:

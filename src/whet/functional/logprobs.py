@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from whet.functional.logits_gpu import KernelStats, is_possible
 from whet.types import Batch, TokenStats
 
 MAX_LOGITS = 2**25
@@ -41,7 +42,8 @@ def token_stats(states: Tensor, head: Head, batch: Batch, entropy_gradient: bool
 
 def _stats(states: Tensor, targets: Tensor, head: Head, temperature: float) -> tuple[Tensor, Tensor]:
     if isinstance(head, Tensor):
-        found: tuple[Tensor, Tensor] = MatrixStats.apply(states, head, targets, temperature)
+        function = KernelStats if is_possible(states, head) else MatrixStats
+        found: tuple[Tensor, Tensor] = function.apply(states, head, targets, temperature)
         return found
     with torch.no_grad():
         rows = max(1, _most(states) // head(states[:1]).shape[-1])

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, rms_norm, silu
 
-from whet.models import decode_step, fused
+from whet.models import decode_step, decode_step_gpu, fused
 from whet.models.attention import Attend
 from whet.models.kv_cache import CacheSizes
 from whet.models.packed_linear import PackedLinears, is_plain
@@ -76,10 +76,13 @@ class Decoder:
         self.reserve(token_ids.shape[1])
         return self(token_ids, positions, attend)
 
-    def _pieces(self, token_ids: Tensor) -> type[_Modules] | _Compiled | type[_WithGradients]:
-        if not self.is_compiled:
-            return _Modules
-        return self._decode if token_ids.shape[1] == 1 and not torch.is_grad_enabled() else _WithGradients
+    def _pieces(self, token_ids: Tensor) -> type[_Modules | _WithGradients | _Kernels] | _Compiled:
+        is_step = token_ids.shape[1] == 1 and not torch.is_grad_enabled()
+        if self.is_compiled:
+            return self._decode if is_step else _WithGradients
+        if self.has_kernels:
+            return _Kernels if is_step else _ModulesAndKernels
+        return _Modules
 
     @cached_property
     def is_compiled(self) -> bool:
@@ -87,6 +90,12 @@ class Decoder:
         sizes, width = self.sizes, self._model.norm.weight.shape[0]
         inner = self._module.config.intermediate_size
         return decode_step.is_possible(sizes.dtype, sizes.device, sizes.head_size // 2, width, inner)
+
+    @property
+    def has_kernels(self) -> bool:
+        """Whether norms, rotary embedding and gates of a decode step are one kernel each, on a GPU."""
+        sizes = self.sizes
+        return decode_step_gpu.is_possible(sizes.dtype, sizes.device, sizes.head_size)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits over the vocabulary, `[..., V]`."""
@@ -191,6 +200,38 @@ class _Compiled:
     def gate(gate: Tensor, up: Tensor) -> Tensor:
         """silu(gate) * up."""
         return decode_step.swiglu(gate, up)
+
+
+class _ModulesAndKernels(_Modules):
+    """The pieces as modules and torch compute them on a GPU, with a gate that keeps less."""
+
+    @staticmethod
+    def gate(gate: Tensor, up: Tensor) -> Tensor:
+        """silu(gate) * up."""
+        found: Tensor = decode_step_gpu.SwiGLU.apply(gate, up)
+        return found
+
+
+class _Kernels:
+    """The same on a GPU, in place, for one token per row."""
+
+    linear = _Modules.linear
+
+    @staticmethod
+    def norm(module: Any, x: Tensor, more: Tensor | None) -> tuple[Tensor, Tensor]:
+        """x with more, and its norm."""
+        return x, decode_step_gpu.rms_norm(x, more, module.weight, module.variance_epsilon)
+
+    @staticmethod
+    def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """Rotary embedding."""
+        decode_step_gpu.rotate(q, k, cos, sin)
+        return q, k
+
+    @staticmethod
+    def gate(gate: Tensor, up: Tensor) -> Tensor:
+        """silu(gate) * up."""
+        return decode_step_gpu.swiglu(gate, up)
 
 
 class _WithGradients:

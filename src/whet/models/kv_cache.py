@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from whet.models import decode_step
+from whet.models import decode_step, decode_step_gpu
 from whet.models.attention import Attend, causal
 
 
@@ -44,7 +44,11 @@ class Store:
     def __init__(self, sizes: CacheSizes, rows: int, length: int) -> None:
         self._sizes = sizes
         self.rows, self.length = rows, _room(length)
-        self.is_compiled = decode_step.is_possible(sizes.dtype, sizes.device, sizes.head_size)
+        about = sizes.dtype, sizes.device, sizes.head_size
+        self.is_compiled, self.has_kernels = (
+            decode_step.is_possible(*about),
+            decode_step_gpu.is_possible(*about),
+        )
         around, size = (sizes.num_layers, rows, sizes.kv_heads), sizes.head_size
         of_keys = (self.length // 8, size, 8) if self.is_compiled else (size, self.length)
         self.keys = torch.zeros(*around, *of_keys, dtype=sizes.dtype, device=sizes.device)
@@ -81,6 +85,11 @@ class Store:
         keys = self.keys[layer, :rows, :, :, :length].flatten(0, 1)
         return keys, self.values[layer, :rows, :, :length].flatten(0, 1)
 
+    @property
+    def kept(self) -> decode_step_gpu.Kept:
+        """All of it, for kernels."""
+        return decode_step_gpu.Kept(self.keys, self.values)
+
 
 class Shape(NamedTuple):
     """The sizes of a step; at least those of what is in it."""
@@ -110,11 +119,15 @@ class Layout:
         """prompts: of each row. lengths: tokens of each prompt; every prompt has a row. store: that it is for."""
         self.shape = shape
         prompt = torch.tensor(prompts)
-        order = prompt.argsort(stable=True)  # [n] rows, those of a prompt after each other
-        self.tensors = {"order": order, "prompt": prompt, "lengths": torch.tensor(lengths)}
-        if not store.is_compiled:
-            device = store.keys.device
-            self.tensors = {n: t.to(device) for n, t in _grid(prompt, order, lengths, shape).items()}
+        if store.has_kernels:
+            ends = torch.tensor(lengths)
+            self.tensors = {"prompt": _filled(prompt, shape.rows), "lengths": _filled(ends, shape.prompts)}
+        else:
+            order = prompt.argsort(stable=True)  # [n] rows, those of a prompt after each other
+            self.tensors = {"order": order, "prompt": prompt, "lengths": torch.tensor(lengths)}
+            if not store.is_compiled:
+                self.tensors = _grid(prompt, order, lengths, shape)
+        self.tensors = {name: tensor.to(store.keys.device) for name, tensor in self.tensors.items()}
 
     def copy_(self, other: Layout) -> None:
         """Takes over what another of the same shape says, in place."""
@@ -130,6 +143,11 @@ class Layout:
         """`[P * K, G * g, C]` -> `[n * K, g, C]`."""
         wide: Tensor = x.unflatten(0, (-1, kv_heads)).unflatten(2, (self.shape.samples, -1))
         return wide.transpose(1, 2).flatten(0, 1)[self.tensors["place"]].flatten(0, 1)
+
+
+def _filled(numbers: Tensor, count: int) -> Tensor:
+    """With zeros behind them: the first prompt for rows that nobody looks at."""
+    return pad(numbers, (0, count - len(numbers)))
 
 
 def _grid(prompt: Tensor, order: Tensor, lengths: Sequence[int], shape: Shape) -> dict[str, Tensor]:
@@ -161,6 +179,12 @@ class KVCache:
         self.own = self.own.grown(rows, length)
         return before != (self.prompts, self.own)
 
+    def covering(self, shape: Shape) -> Shape:
+        """What a step of a shape may be laid out for: kernels read what is there and no more, so only rows count."""
+        if not self.own.has_kernels:
+            return shape
+        return Shape(shape.rows, self.prompts.rows, 1, self.prompts.length, self.own.length)
+
     def prefill(self, first: int) -> Attend:
         """Causal attention over prompts `[P, T]` that keeps them as the cache's prompts `first` and after."""
 
@@ -177,6 +201,8 @@ class KVCache:
         """
         if self.own.is_compiled:
             return decode_step.attention(self.own, self.prompts, layout.tensors, index)
+        if self.own.has_kernels:
+            return decode_step_gpu.attention(self.own.kept, self.prompts.kept, layout.tensors, index)
         shape, kv_heads = layout.shape, self._sizes.kv_heads
         rows = torch.arange(shape.rows, device=index.device)
         unseen = _minus_infinity(torch.arange(shape.own_length, device=index.device) > index[:, None])

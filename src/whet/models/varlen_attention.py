@@ -112,4 +112,4 @@ def _gap(device: torch.device, dtype: torch.dtype) -> float:
             [expected, *torch.autograd.grad(expected, theirs, grad.float())],
             strict=True,
         )
-    return max(float((one.float() - other).norm() / other.norm()) for one, other in pairs)
+    return max(float((x.detach().float() - y.detach()).norm() / y.detach().norm()) for x, y in pairs)

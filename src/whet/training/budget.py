@@ -29,7 +29,7 @@ def most_tokens(bytes_at: Callable[[int], float], room: float, longest: int, mos
 
 
 def line_through(measure: Callable[[int], int], low: int, high: int) -> Callable[[int], float]:
-    """Bytes at any count of tokens, from what two small counts took: a part that is there anyway, and one per token."""
+    """Bytes at any count of tokens, from what two counts took: a part that is there anyway, and one per token."""
     first, second = measure(low), measure(high)
     per_token = max(0.0, (second - first) / (high - low))
     return lambda tokens: first + per_token * (tokens - low)
@@ -47,30 +47,35 @@ def cpu_budget(config: Config, sizes: Sizes) -> int:
 
 
 def gpu_budget(config: Config, sizes: Sizes, policy: Policy) -> int:
-    """By two passes over a few of the longest rows and twice as many; what the run will hold beside them is left free.
+    """By passes over a few of the longest rows, over twice as many, and over a third of what those two promise.
 
-    Few are 1024 trained tokens or more: as many as have their logits held at once, which then add nothing to the slope.
+    Small passes promise too little, as an allocator rounds what they ask for; a third of a plan is large enough to tell
+    what a token takes, and small enough to fit. What the run will hold beside a pass is left free.
     """
     row, prompt, length = _longest(config, sizes), sizes.longest_prompt, config.sampling.max_completion_length
-    own = max(1, length - 1) if policy.packs else row
+    own, shared = (max(1, length - 1), prompt) if policy.packs else (row, 0)
     want: frozenset[Want] = frozenset({"entropy_gradient"} if config.algorithm.entropy_coef else ())
 
-    def tokens_of(rows: int) -> int:
-        return prompt + rows * own if policy.packs else rows * own
-
-    few = -(-STEP // length)
-
     def measure(tokens: int) -> int:
-        rows = few if tokens == tokens_of(few) else 2 * few
+        rows = (tokens - shared) // own
         return _peak(policy, dummy_batch(rows, prompt, length, _device(policy)), want)
 
+    few = -(-STEP // length)
+    low, high = (shared + rows * own for rows in (few, 2 * few))
+    fitting = row
     try:
-        measure(tokens_of(few))  # what libraries take at their first call is no part of the slope
-        bytes_at = line_through(measure, tokens_of(few), tokens_of(2 * few))
+        measure(low)  # what libraries take at their first call is no part of the slope
+        bytes_at = line_through(measure, low, high)
+        fitting = max(row, high)
+        torch.cuda.empty_cache()
+        room = FILLED * torch.cuda.mem_get_info(_device(policy))[0] - _taken_later(config, sizes)
+        third = most_tokens(bytes_at, room, row, MOST_ON_GPU) // 3
+        if third > high:
+            bytes_at = line_through(measure, low, third - (third - shared) % own)
     except torch.OutOfMemoryError:
-        return row  # and the first update says what to lower, if even that is too much
-    torch.cuda.empty_cache()
-    room = FILLED * torch.cuda.mem_get_info(_device(policy))[0] - _taken_later(config, sizes)
+        return fitting  # and the first update says what to lower, if even that is too much
+    finally:
+        torch.cuda.empty_cache()
     return most_tokens(bytes_at, room, row, MOST_ON_GPU)
 
 
@@ -96,10 +101,12 @@ def dummy_batch(rows: int, prompt: int, completion: int, device: torch.device) -
 
 def pass_over(policy: Policy, batch: Batch, want: frozenset[Want]) -> None:
     """One forward and backward pass whose gradients are dropped: nothing of the policy has changed afterwards."""
-    stats = policy.forward(batch, want)
-    (stats.logprobs.sum() + (stats.entropy.sum() if want else 0.0)).backward()
-    for parameter in policy.module.parameters():
-        parameter.grad = None
+    try:
+        stats = policy.forward(batch, want)
+        (stats.logprobs.sum() + (stats.entropy.sum() if want else 0.0)).backward()
+    finally:  # also those of a pass that ran out of memory
+        for parameter in policy.module.parameters():
+            parameter.grad = None
 
 
 def _peak(policy: Policy, batch: Batch, want: frozenset[Want]) -> int:

@@ -72,8 +72,8 @@ class Optimizer:
         """Adds the gradient of a micro-batch to that of the masters, in float32."""
         for parameter, master in self._pairs:
             if parameter.grad is not None:
-                found = parameter.grad.float()
-                master.grad = found if master.grad is None else master.grad.add_(found)
+                found, held = parameter.grad, master.grad
+                master.grad = found.float() if held is None else held.add_(found)
                 parameter.grad = None
 
     def clip(self) -> float:
@@ -98,8 +98,9 @@ class Optimizer:
             if is_first:
                 self._adamw.state.clear()  # those that were made before: a checkpoint holds all of them or none
             raise in_optimizer(sum(p.nbytes for p in self.masters), error) from None
-        for parameter, master in self._pairs:
-            parameter.copy_(master)
+        if self._pairs:
+            parameters, masters = zip(*self._pairs, strict=True)
+            torch._foreach_copy_(parameters, masters)  # a few kernels, not one for each
 
     def forget_gradient(self) -> None:
         """Drops the gradient, also what was not gathered yet."""
