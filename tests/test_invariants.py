@@ -205,6 +205,11 @@ def test_advantages_of_a_group_sum_to_zero(name: str) -> None:
     assert sums.abs().max() < 1e-6
 
 
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ("dr_grpo", "gspo") else pytest.param(n, marks=pytest.mark.slow) for n in NAMES],
+    indirect=True,
+)
 def test_evaluation_and_probes_leave_the_run_as_it_is(name: str, tmp_path: Path) -> None:
     plain = {
         "max_steps": 2,

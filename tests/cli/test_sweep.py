@@ -14,6 +14,7 @@ def tiny(tiny_config, tmp_path, monkeypatch):
     return "tiny.yaml"
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_goes_on_where_one_failed_and_shows_itself_again(whet, tiny):
     broken = "policy.context_length=16,4"  # too short for any prompt
     arguments = ("sweep", tiny, "--set", broken, "--seeds", "1", "--jobs", "2", "--json")

@@ -350,6 +350,7 @@ def started(monkeypatch):
         process.log.unlink()
 
 
+@pytest.mark.slow
 def test_a_server_that_whet_started_samples_until_it_is_killed(policy, started):
     process = started()
     engine = engine_of(policy, RemoteWorker(process.url, 60.0, process))

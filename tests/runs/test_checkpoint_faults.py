@@ -29,7 +29,7 @@ from whet.runs.files import read_json, read_tensors, write_json, write_tensors
 ERRORS = {"ENOSPC": errno.ENOSPC, "EDQUOT": errno.EDQUOT, "EIO": errno.EIO}
 KINDS = [
     "ENOSPC",
-    "EIO",
+    pytest.param("EIO", marks=pytest.mark.slow),
     pytest.param("EDQUOT", marks=pytest.mark.slow),
     "full from here on",
     "short write",

@@ -71,7 +71,8 @@ def test_one_past_its_time_may_save_and_takes_its_children_along(members, monkey
 
 def test_an_interruption_leaves_no_process_behind(members):
     def interrupt(member, text):
-        while not Path(f"{members[0].seed}.pid").exists():
+        file = Path(f"{members[0].seed}.pid")
+        while not (file.exists() and file.read_text()):
             time.sleep(0.02)
         raise KeyboardInterrupt
 
