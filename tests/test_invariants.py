@@ -207,7 +207,7 @@ def test_advantages_of_a_group_sum_to_zero(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [n if n in ("dr_grpo", "gspo") else pytest.param(n, marks=pytest.mark.slow) for n in NAMES],
+    [n if n == "dr_grpo" else pytest.param(n, marks=pytest.mark.slow) for n in NAMES],
     indirect=True,
 )
 def test_evaluation_and_probes_leave_the_run_as_it_is(name: str, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ KINDS = [
     "ENOSPC",
     pytest.param("EIO", marks=pytest.mark.slow),
     pytest.param("EDQUOT", marks=pytest.mark.slow),
-    "full from here on",
+    pytest.param("full from here on", marks=pytest.mark.slow),
     "short write",
     "kill",
     "power",
