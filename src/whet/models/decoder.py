@@ -1,7 +1,7 @@
 """Llama, Qwen2 and Qwen3 of transformers as an engine runs them: their own modules, without their bookkeeping.
 
-Every linear layer and norm is called as the module that it is, so that adapters and 4-bit weights act as they do in
-training, and nothing is copied.
+Every layer with adapters or 4-bit weights is called as the module that it is, and so acts as it does in training. Plain
+ones may be computed by other code over the same tensors, or over a copy where they do not change.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ class Decoder:
         frozen: no weight changes while the decoder is in use, so that copies may stand for them.
         """
         self._module = module
-        self._decode = _Compiled(PackedLinears() if frozen else _Modules.linear)
+        self._in_c = _InPlace(decode_step, PackedLinears() if frozen else _Modules.linear)
         self._model = module.model
         self._head = module.get_output_embeddings()
         self._head_size = module.model.layers[0].self_attn.head_dim
@@ -76,12 +77,12 @@ class Decoder:
         self.reserve(token_ids.shape[1])
         return self(token_ids, positions, attend)
 
-    def _pieces(self, token_ids: Tensor) -> type[_Modules | _WithGradients | _Kernels] | _Compiled:
+    def _pieces(self, token_ids: Tensor) -> type[_Modules | _WithGradients] | _InPlace:
         is_step = token_ids.shape[1] == 1 and not torch.is_grad_enabled()
         if self.is_compiled:
-            return self._decode if is_step else _WithGradients
+            return self._in_c if is_step else _WithGradients
         if self.has_kernels:
-            return _Kernels if is_step else _ModulesAndKernels
+            return _IN_KERNELS if is_step else _ModulesAndKernels
         return _Modules
 
     @cached_property
@@ -100,7 +101,7 @@ class Decoder:
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits over the vocabulary, `[..., V]`."""
         if self.is_compiled and not torch.is_grad_enabled():
-            return self._decode.linear(self._head, hidden)
+            return self._in_c.linear(self._head, hidden)
         found: Tensor = self._head(hidden)
         return found
 
@@ -179,27 +180,26 @@ class _Modules:
         return silu(gate) * up
 
 
-class _Compiled:
-    """The same in C, in place, for one token per row."""
+class _InPlace:
+    """The same for one token per row without gradients, in place: in C, or in kernels of a GPU."""
 
-    def __init__(self, linear: Callable[[nn.Module, Tensor], Tensor]) -> None:
-        self.linear = linear
+    def __init__(self, code: ModuleType, linear: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        """code: `decode_step` or `decode_step_gpu`."""
+        self._code, self.linear = code, linear
 
-    @staticmethod
-    def norm(module: Any, x: Tensor, more: Tensor | None) -> tuple[Tensor, Tensor]:
+    def norm(self, module: Any, x: Tensor, more: Tensor | None) -> tuple[Tensor, Tensor]:
         """x with more, and its norm."""
-        return x, decode_step.rms_norm(x, more, module.weight, module.variance_epsilon)
+        return x, self._code.rms_norm(x, more, module.weight, module.variance_epsilon)
 
-    @staticmethod
-    def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    def rotate(self, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """Rotary embedding."""
-        decode_step.rotate(q, k, cos, sin)
+        self._code.rotate(q, k, cos, sin)
         return q, k
 
-    @staticmethod
-    def gate(gate: Tensor, up: Tensor) -> Tensor:
+    def gate(self, gate: Tensor, up: Tensor) -> Tensor:
         """silu(gate) * up."""
-        return decode_step.swiglu(gate, up)
+        found: Tensor = self._code.swiglu(gate, up)
+        return found
 
 
 class _ModulesAndKernels(_Modules):
@@ -212,26 +212,7 @@ class _ModulesAndKernels(_Modules):
         return found
 
 
-class _Kernels:
-    """The same on a GPU, in place, for one token per row."""
-
-    linear = _Modules.linear
-
-    @staticmethod
-    def norm(module: Any, x: Tensor, more: Tensor | None) -> tuple[Tensor, Tensor]:
-        """x with more, and its norm."""
-        return x, decode_step_gpu.rms_norm(x, more, module.weight, module.variance_epsilon)
-
-    @staticmethod
-    def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """Rotary embedding."""
-        decode_step_gpu.rotate(q, k, cos, sin)
-        return q, k
-
-    @staticmethod
-    def gate(gate: Tensor, up: Tensor) -> Tensor:
-        """silu(gate) * up."""
-        return decode_step_gpu.swiglu(gate, up)
+_IN_KERNELS = _InPlace(decode_step_gpu, _Modules.linear)
 
 
 class _WithGradients:

@@ -1,7 +1,6 @@
 """Attention of packed tokens and its gradients in C: `packed_attention.c` for float32 on a CPU.
 
-The same as `packed_attention.Packing`, which is made of torch's own kernels; those spend half their time on heads as
-small as these models have.
+The same as `packed_attention.Packing`, which is made of torch's own kernels; those are slow on small heads.
 """
 
 from __future__ import annotations
