@@ -1,8 +1,8 @@
-"""RMSNorm, rotary embedding and SwiGLU in C, and their gradients, against their formulas in double precision."""
+"""RMSNorm, rotary embedding, SwiGLU and GELU in C, and their gradients, against their formulas in double precision."""
 
 import pytest
 import torch
-from torch.nn.functional import silu
+from torch.nn.functional import gelu, silu
 
 from whet.models import compiled, fused
 
@@ -93,6 +93,18 @@ def test_swiglu():
     with torch.no_grad():
         gate *= 10  # far into both ends of the sigmoid
     agree(fused.SwiGLU.apply, lambda gate, up: silu(gate) * up, [gate, up])
+
+
+def test_gelu():
+    (x,) = numbers((3, 5, 24))
+    with torch.no_grad():
+        x *= 5  # both ends are reached
+    agree(fused.gelu, lambda x: gelu(x, approximate="tanh"), [x])
+
+
+def test_numbers_that_are_no_whole_vectors_go_through_torch():
+    (x,) = numbers((3, 5))
+    assert torch.equal(fused.gelu(x), gelu(x, approximate="tanh"))
 
 
 def test_what_is_not_contiguous_is_read_rightly():

@@ -26,9 +26,7 @@ _ORDER = (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits. A person's mistake ends with its message and code 2, without a traceback."""
-    # Threads that wait asleep cost nothing on a quiet machine. Awake, they made the demo's warm start take 17 s instead
-    # of 10 s beside another program. It is read when torch is loaded, which no command has done yet.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _wait_briefly()
     signal.signal(signal.SIGTERM, _terminated)
     warnings.simplefilter("ignore", SettingWarning)  # `whet train` shows them, where they can be mended
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -39,6 +37,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except WhetError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _wait_briefly() -> None:
+    """Lets threads without work stay awake for some microseconds, unless the environment says how they wait.
+
+    To wake one that sleeps takes a virtual machine a tenth of a millisecond, as long as many an operation on a small
+    model; one that stays awake for long takes the core from another program. Read when torch is loaded, which no
+    command has done yet.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # GNU's library, which comes with torch on Linux
+        os.environ.setdefault("KMP_BLOCKTIME", "1")  # LLVM's and Intel's, in milliseconds
 
 
 def _terminated(number: int, frame: object) -> NoReturn:

@@ -92,8 +92,7 @@ def append(path: Path, records: Iterable[EvalRecord]) -> None:
     """Adds records to a JSONL file; a line that a crash cut off is removed first."""
     log = JsonlLog(path)
     try:
-        for record in records:
-            log.append(dataclasses.asdict(record))
+        log.append(*map(dataclasses.asdict, records))
     finally:
         log.close()
 

@@ -19,8 +19,13 @@ import tempfile
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
-_FLAGS: tuple[list[str], ...] = (["-march=native"], ["-mcpu=native"], [])
-"""For the very processor, as one compiler or the other says it; or for any of its kind."""
+_FLAGS: tuple[list[str], ...] = tuple(
+    [*threads, *processor]
+    for threads in (["-fopenmp"], [])
+    for processor in (["-march=native"], ["-mcpu=native"], [])
+)
+"""On threads, those that torch has too, or on one; for the very processor, as one compiler or the other says it, or for any
+of its kind."""
 
 
 @functools.cache

@@ -58,9 +58,8 @@ static void tile(const struct step *s, int64_t first, int64_t last, int64_t h, f
         memcpy(s->out + (s->order[i] * s->K + h) * g * D, out + (i - first) * g * D, g * D * sizeof(float));
 }
 
-/* Every `parts`-th tile of n rows, beginning with tile `part`: how rows are cut into tiles does not depend on it, and so
-   no bit does. */
-void decode_attention(const struct step *s, int64_t n, int64_t part, int64_t parts, float *memory) {
+/* Every `parts`-th tile of n rows, beginning with tile `part`. */
+static void tiles(const struct step *s, int64_t n, int64_t part, int64_t parts, float *memory) {
     for (int64_t first = 0, number = 0, end; first < n; first = end, number++) {
         end = first + 1;
         while (end < n && end < first + TILE && s->prompt[s->order[end]] == s->prompt[s->order[first]]) end++;
@@ -69,11 +68,17 @@ void decode_attention(const struct step *s, int64_t n, int64_t part, int64_t par
     }
 }
 
+/* n rows. How they are cut into tiles does not depend on the number of parts, and so no bit does. memory: [parts, room]. */
+void decode_attention(const struct step *s, int64_t n, float *memory, int64_t room, int64_t parts) {
+    EACH_PART tiles(s, n, part, parts, memory + part * room);
+}
+
 /* x += more, where there is more, and out = x * scale * weight with scale = 1 / sqrt(mean(x^2) + eps), kept where there
    is room for it, over `rows` rows of `width` numbers, a multiple of 8. */
-void rms_norm(float *x, const float *more, const float *weight, float *out, float *scales, int64_t rows, int64_t width,
-              float eps) {
-    for (int64_t r = 0; r < rows; r++, x += width, out += width) {
+void rms_norm(float *xs, const float *more, const float *weight, float *outs, float *scales, int64_t rows, int64_t width,
+              float eps, int64_t parts) {
+    EACH_PART for (int64_t r = cut(rows, part, parts); r < cut(rows, part + 1, parts); r++) {
+        float *x = xs + r * width, *out = outs + r * width;
         v8 squares = {0};
         float sum = 0;
         for (int64_t i = 0; i < width; i += 8) {
@@ -88,10 +93,13 @@ void rms_norm(float *x, const float *more, const float *weight, float *out, floa
     }
 }
 
-/* Of the same, from dy: dx += scale * (dy * weight - x * scale^2 * mean(dy * weight * x)), dweight += dy * x * scale. */
-void rms_norm_backward(const float *x, const float *weight, const float *scales, const float *dy, float *dx,
-                       float *dweight, int64_t rows, int64_t width) {
-    for (int64_t r = 0; r < rows; r++, x += width, dy += width, dx += width) {
+/* Of the same, from dy: dx += scale * (dy * weight - x * scale^2 * mean(dy * weight * x)), and in dweight [parts, width]
+   each part's sum of dy * x * scale is added. */
+void rms_norm_backward(const float *xs, const float *weight, const float *scales, const float *dys, float *dxs,
+                       float *dweights, int64_t rows, int64_t width, int64_t parts) {
+    EACH_PART for (int64_t r = cut(rows, part, parts); r < cut(rows, part + 1, parts); r++) {
+        const float *x = xs + r * width, *dy = dys + r * width;
+        float *dx = dxs + r * width, *dweight = dweights + part * width;
         v8 dots = {0};
         float dot = 0;
         for (int64_t i = 0; i < width; i += 8) dots += load(dy + i) * load(weight + i) * load(x + i);
@@ -107,10 +115,12 @@ void rms_norm_backward(const float *x, const float *weight, const float *scales,
 
 /* Rotary embedding of q [rows, H, D] and k [rows, K, D] in place, by cos and sin [rows, D], whose halves are alike; D is
    a multiple of 16. sin has its first half negated. */
-void rotate(float *q, float *k, const float *cos, const float *sin, int64_t rows, int64_t H, int64_t K, int64_t D) {
-    for (int64_t r = 0; r < rows; r++, cos += D, sin += D)
+void rotate(float *q, float *k, const float *cosines, const float *sines, int64_t rows, int64_t H, int64_t K, int64_t D,
+            int64_t parts) {
+    EACH_PART for (int64_t r = cut(rows, part, parts); r < cut(rows, part + 1, parts); r++)
         for (int64_t h = 0; h < H + K; h++) {
             float *x = h < H ? q + (r * H + h) * D : k + (r * K + h - H) * D;
+            const float *cos = cosines + r * D, *sin = sines + r * D;
             for (int64_t i = 0; i < D / 2; i += 8) {
                 const v8 a = load(x + i), b = load(x + D / 2 + i);
                 store(x + i, a * load(cos + i) + b * load(sin + i));
@@ -126,19 +136,43 @@ static inline v8 sigmoid8(v8 x) {
     return (v8)(((i8)e & below) | ((i8)(zero + 1.0f) & ~below)) / (e + 1.0f);
 }
 
-/* out = gate / (1 + e^-gate) * up, over a multiple of 8 numbers. */
-void swiglu(const float *gate, const float *up, float *out, int64_t count) {
-    for (int64_t i = 0; i < count; i += 8) {
+/* The place of each vector of a part, of `eights` vectors. */
+#define EACH_VECTOR EACH_PART for (int64_t i = 8 * cut(eights, part, parts); i < 8 * cut(eights, part + 1, parts); i += 8)
+
+/* out = gate / (1 + e^-gate) * up. */
+void swiglu(const float *gate, const float *up, float *out, int64_t eights, int64_t parts) {
+    EACH_VECTOR {
         const v8 x = load(gate + i);
         store(out + i, x * sigmoid8(x) * load(up + i));
     }
 }
 
 /* Of the same, from dy. */
-void swiglu_backward(const float *gate, const float *up, const float *dy, float *dgate, float *dup, int64_t count) {
-    for (int64_t i = 0; i < count; i += 8) {
+void swiglu_backward(const float *gate, const float *up, const float *dy, float *dgate, float *dup, int64_t eights,
+                     int64_t parts) {
+    EACH_VECTOR {
         const v8 x = load(gate + i), s = sigmoid8(x), d = load(dy + i);
         store(dgate + i, d * load(up + i) * s * (1.0f + x * (1.0f - s)));
         store(dup + i, d * x * s);
+    }
+}
+
+#define GELU_SLOPE 1.5957691216f /* 2 sqrt(2 / pi) */
+#define GELU_CUBE 0.044715f
+
+/* x / 2 (1 + tanh(u)) = x / (1 + e^-2u) with u = sqrt(2 / pi) (x + 0.044715 x^3). */
+void gelu(const float *x, float *out, int64_t eights, int64_t parts) {
+    EACH_VECTOR {
+        const v8 value = load(x + i);
+        store(out + i, value * sigmoid8(GELU_SLOPE * value * (1.0f + GELU_CUBE * value * value)));
+    }
+}
+
+/* Of the same, from dy. */
+void gelu_backward(const float *x, const float *dy, float *dx, int64_t eights, int64_t parts) {
+    EACH_VECTOR {
+        const v8 value = load(x + i), square = GELU_CUBE * value * value;
+        const v8 s = sigmoid8(GELU_SLOPE * value * (1.0f + square));
+        store(dx + i, load(dy + i) * s * (1.0f + GELU_SLOPE * value * (1.0f + 3.0f * square) * (1.0f - s)));
     }
 }

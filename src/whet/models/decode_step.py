@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from whet.models.kv_cache import Store
 
 _SOURCE = "decode_step.c"
+SMALL = 8192
+"""Numbers that one thread works through as fast as it wakes another."""
 _TILE = 16
 """Rows of one prompt that are computed together; the source says the same."""
 
@@ -47,13 +48,10 @@ def attention(own: Store, prompts: Store, layout: Mapping[str, Tensor], index: T
         numbers = (kv_heads, grouped, size, own.length, prompts.length)
         step = (ctypes.c_int64 * 17)(*(t.data_ptr() for t in tensors), *numbers)
 
-        threads = min(torch.get_num_threads(), len(index))
-
-        def some(part: int, _next: int) -> None:
-            memory = torch.empty(_TILE * grouped * (2 * size + room))
-            library().decode_attention(ctypes.addressof(step), len(index), part, threads, memory.data_ptr())
-
-        in_parts(threads, some)
+        memory = torch.empty(parts(len(index)), _TILE * grouped * (2 * size + room))
+        library().decode_attention(
+            ctypes.addressof(step), len(index), memory.data_ptr(), memory.shape[1], len(memory)
+        )
         return out
 
     return attend
@@ -65,9 +63,9 @@ def rms_norm(x: Tensor, more: Tensor | None, weight: Tensor, eps: float) -> Tens
     `more` is added to x before, in place.
     """
     out, width = torch.empty_like(x), len(weight)
-    added = 0 if more is None else more.data_ptr()
+    added, rows = 0 if more is None else more.data_ptr(), x.numel() // width
     library().rms_norm(
-        x.data_ptr(), added, weight.data_ptr(), out.data_ptr(), 0, x.numel() // width, width, eps
+        x.data_ptr(), added, weight.data_ptr(), out.data_ptr(), 0, rows, width, eps, parts(x.numel(), SMALL)
     )
     return out
 
@@ -75,23 +73,27 @@ def rms_norm(x: Tensor, more: Tensor | None, weight: Tensor, eps: float) -> Tens
 def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> None:
     """Rotary embedding of q and k `[n, 1, heads, D/H]`, in place; cos and sin `[n, 1, D/H]`, half of sin negated."""
     sizes = (q.shape[0], q.shape[2], k.shape[2], q.shape[3])
-    library().rotate(q.data_ptr(), k.data_ptr(), cos.data_ptr(), sin.data_ptr(), *sizes)
+    pointers = q.data_ptr(), k.data_ptr(), cos.data_ptr(), sin.data_ptr()
+    library().rotate(*pointers, *sizes, parts(q.numel(), SMALL))
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     """silu(gate) * up (Shazeer, 2002.05202), in place of the gate."""
-    library().swiglu(gate.data_ptr(), up.data_ptr(), gate.data_ptr(), gate.numel())
+    size = gate.numel()
+    library().swiglu(gate.data_ptr(), up.data_ptr(), gate.data_ptr(), size // 8, parts(size, SMALL))
     return gate
 
 
 _KINDS = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "f": ctypes.c_float}
 _SIGNATURES = {
-    "decode_attention": "pnnnp",
-    "rms_norm": "pppppnnf",
-    "rms_norm_backward": "ppppppnn",
-    "rotate": "ppppnnnn",
-    "swiglu": "pppn",
-    "swiglu_backward": "pppppn",
+    "decode_attention": "pnpnn",
+    "rms_norm": "pppppnnfn",
+    "rms_norm_backward": "ppppppnnn",
+    "rotate": "ppppnnnnn",
+    "gelu": "ppnn",
+    "gelu_backward": "pppnn",
+    "swiglu": "pppnn",
+    "swiglu_backward": "pppppnn",
 }
 
 
@@ -106,21 +108,6 @@ def library() -> ctypes.CDLL:
     return found
 
 
-def in_parts(count: int, call: Callable[[int, int], None]) -> None:
-    """Calls for [first, last) of `count` things, on as many threads as torch has."""
-    threads = min(torch.get_num_threads(), count)
-    if threads <= 1:
-        call(0, count)
-        return
-    bounds = [count * i // threads for i in range(threads + 1)]
-    list(_pool(threads).map(call, bounds[:-1], bounds[1:]))
-
-
-_pools: dict[int, ThreadPoolExecutor] = {}
-
-
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that call the library; it lets Python go on meanwhile."""
-    if threads not in _pools:
-        _pools[threads] = ThreadPoolExecutor(threads)
-    return _pools[threads]
+def parts(count: int, smallest: int = 1) -> int:
+    """In how many parts `count` things are done: one for each thread of torch, none smaller than `smallest`."""
+    return max(1, min(torch.get_num_threads(), count // smallest))

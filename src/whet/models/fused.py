@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from whet.models.decode_step import in_parts, library
-
-_BYTES = 4
+from whet.models import decode_step
+from whet.models.decode_step import SMALL, library, parts
 
 
 class Norm(torch.autograd.Function):
@@ -30,14 +30,8 @@ class Norm(torch.autograd.Function):
         width, y = len(weight), torch.empty_like(x)
         scales = x.new_empty(x.numel() // width)
 
-        def some(first: int, last: int) -> None:
-            at = first * width * _BYTES
-            library().rms_norm(
-                x.data_ptr() + at, 0, weight.data_ptr(), y.data_ptr() + at, scales.data_ptr() + first * _BYTES,
-                last - first, width, eps,
-            )  # fmt: skip
-
-        in_parts(len(scales), some)
+        tensors = x.data_ptr(), 0, weight.data_ptr(), y.data_ptr(), scales.data_ptr()
+        library().rms_norm(*tensors, len(scales), width, eps, parts(x.numel(), SMALL))
         ctx.save_for_backward(x, weight, scales)
         ctx.is_sum = more is not None
         ctx.set_materialize_grads(False)
@@ -51,18 +45,11 @@ class Norm(torch.autograd.Function):
             return to_x, to_x if ctx.is_sum else None, None, None
         to_y, width = to_y.contiguous(), len(weight)
         dx = torch.zeros_like(x) if to_x is None else to_x.clone(memory_format=torch.contiguous_format)
-        changes: list[Tensor] = []
-
-        def some(first: int, last: int) -> None:
-            at, change = first * width * _BYTES, torch.zeros_like(weight)
-            changes.append(change)
-            library().rms_norm_backward(
-                x.data_ptr() + at, weight.data_ptr(), scales.data_ptr() + first * _BYTES, to_y.data_ptr() + at,
-                dx.data_ptr() + at, change.data_ptr(), last - first, width,
-            )  # fmt: skip
-
-        in_parts(len(scales), some)
-        return dx, dx if ctx.is_sum else None, torch.stack(changes).sum(0), None
+        changes = x.new_zeros(parts(x.numel(), SMALL), width)  # of the weight, by each part
+        tensors = x, weight, scales, to_y, dx, changes
+        sizes = len(scales), width, len(changes)
+        library().rms_norm_backward(*(t.data_ptr() for t in tensors), *sizes)
+        return dx, dx if ctx.is_sum else None, changes.sum(0), None
 
 
 class Rotate(torch.autograd.Function):
@@ -86,12 +73,8 @@ def _rotated(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Te
     q, k = (x.clone(memory_format=torch.contiguous_format) for x in (q, k))
     (heads, size), kv_heads = q.shape[-2:], k.shape[-2]
 
-    def some(first: int, last: int) -> None:
-        starts = [(q, heads), (k, kv_heads), (cos, 1), (sin, 1)]
-        pointers = [t.data_ptr() + first * n * size * _BYTES for t, n in starts]
-        library().rotate(*pointers, last - first, heads, kv_heads, size)
-
-    in_parts(cos.numel() // size, some)
+    sizes = cos.numel() // size, heads, kv_heads, size
+    library().rotate(*(t.data_ptr() for t in (q, k, cos, sin)), *sizes, parts(q.numel(), SMALL))
     return q, k
 
 
@@ -114,10 +97,34 @@ class SwiGLU(torch.autograd.Function):
         return to_gate, to_up
 
 
+class GELU(torch.autograd.Function):
+    """x -> x / 2 (1 + tanh(u)) with u = sqrt(2 / pi) (x + 0.044715 x^3) (Hendrycks and Gimpel, 1606.08415)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x = x.contiguous()
+        ctx.save_for_backward(x)
+        out = torch.empty_like(x)
+        _in_eights(library().gelu, x, out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        to_x = torch.empty_like(x)
+        _in_eights(library().gelu_backward, x, grads[0].contiguous(), to_x)
+        return to_x
+
+
+def gelu(x: Tensor) -> Tensor:
+    """GELU by its tanh formula, in C where that is possible."""
+    if not decode_step.is_possible(x.dtype, x.device, x.numel()):
+        return functional.gelu(x, approximate="tanh")
+    found: Tensor = GELU.apply(x)
+    return found
+
+
 def _in_eights(function: Any, *tensors: Tensor) -> None:
-    """Calls over all numbers of the tensors, which are a multiple of 8."""
-
-    def some(first: int, last: int) -> None:
-        function(*(t.data_ptr() + 8 * first * _BYTES for t in tensors), 8 * (last - first))
-
-    in_parts(tensors[0].numel() // 8, some)
+    """Calls for all numbers of the tensors, which are a multiple of 8."""
+    size = tensors[0].numel()
+    function(*(t.data_ptr() for t in tensors), size // 8, parts(size, SMALL))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu
 
 from whet.models.attention import Attend, causal
+from whet.models.fused import gelu
 from whet.models.kv_cache import CacheSizes
 
 
@@ -34,12 +34,11 @@ class GPT(nn.Module):
     def __init__(self, config: GPTConfig, seed: int = 0) -> None:
         super().__init__()
         self.config = config
-        with torch.device("meta"):  # or torch's own initialisation would draw from the global generator
+        with torch.random.fork_rng(devices=[]):  # torch's own initialisation draws from the global generator
             self.wte = nn.Embedding(config.vocab_size, config.width)
             self.wpe = nn.Embedding(config.context_length, config.width)
             self.h = nn.ModuleList(Block(config) for _ in range(config.num_layers))
             self.ln_f = nn.LayerNorm(config.width)
-        self.to_empty(device="cpu")
         self._initialise(torch.Generator().manual_seed(seed))
 
     def forward(self, token_ids: Tensor, positions: Tensor | None = None, attend: Attend = causal) -> Tensor:
@@ -137,5 +136,5 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, T, D] -> [B, T, D]`."""
-        out: Tensor = self.c_proj(gelu(self.c_fc(x), approximate="tanh"))
+        out: Tensor = self.c_proj(gelu(self.c_fc(x)))
         return out

@@ -51,8 +51,10 @@ class Store:
         )
         around, size = (sizes.num_layers, rows, sizes.kv_heads), sizes.head_size
         of_keys = (self.length // 8, size, 8) if self.is_compiled else (size, self.length)
-        self.keys = torch.zeros(*around, *of_keys, dtype=sizes.dtype, device=sizes.device)
-        self.values = torch.zeros(*around, self.length, size, dtype=sizes.dtype, device=sizes.device)
+        # Code in C replaces what a key that is none says; elsewhere it is weighted by zero, and must be a number.
+        made = torch.empty if self.is_compiled else torch.zeros
+        self.keys = made(*around, *of_keys, dtype=sizes.dtype, device=sizes.device)
+        self.values = made(*around, self.length, size, dtype=sizes.dtype, device=sizes.device)
 
     def grown(self, rows: int, length: int) -> Store:
         """This store where it is large enough, else a larger one with the same content."""

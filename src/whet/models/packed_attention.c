@@ -139,7 +139,9 @@ static void backward(const struct work *w, struct span s, float *memory) {
 
 static void each(const struct work *w, int64_t part, int64_t parts, float *memory,
                  void (*done)(const struct work *, struct span, float *)) {
-    for (int64_t piece = part; piece < w->P * w->K; piece += parts) {
+    const int64_t dealt = w->P < parts ? 1 : w->K; /* all heads of a prompt to one part: they lie together in memory */
+    for (int64_t piece = 0; piece < w->P * w->K; piece++) {
+        if (piece / dealt % parts != part) continue;
         const int64_t prompt = piece / w->K, head = piece % w->K, start = w->starts[prompt], length = w->lengths[prompt];
         done(w, (struct span){start, length, start, 0, head}, memory);
         for (int64_t i = w->completions[prompt]; i < w->completions[prompt + 1]; i++)
@@ -147,13 +149,13 @@ static void each(const struct work *w, int64_t part, int64_t parts, float *memor
     }
 }
 
-/* Every `parts`-th piece of the work, beginning with piece `part`; no bit depends on how many parts there are.
-   memory: wide * D + tokens * g * (2 * D + wide) numbers, wide those of the longest span with its prompt, both rounded up. */
-void packed_attention(const struct work *w, int64_t part, int64_t parts, float *memory) {
-    each(w, part, parts, memory, forward);
+/* No bit depends on how many parts there are. memory: [parts, room], room wide * D + tokens * g * (2 * D + wide) numbers,
+   wide those of the longest span with its prompt, both rounded up. */
+void packed_attention(const struct work *w, float *memory, int64_t room, int64_t parts) {
+    EACH_PART each(w, part, parts, memory + part * room, forward);
 }
 
-/* memory: 2 * wide * D + tokens * g * (3 * D + 2 * wide) numbers. */
-void packed_attention_backward(const struct work *w, int64_t part, int64_t parts, float *memory) {
-    each(w, part, parts, memory, backward);
+/* room: 2 * wide * D + tokens * g * (3 * D + 2 * wide) numbers. */
+void packed_attention_backward(const struct work *w, float *memory, int64_t room, int64_t parts) {
+    EACH_PART each(w, part, parts, memory + part * room, backward);
 }

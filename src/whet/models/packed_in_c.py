@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from whet.models.compiled import load
-from whet.models.decode_step import in_parts
+from whet.models.decode_step import parts
 
 _SOURCE = "packed_attention.c"
 _SCORES = 2**15
@@ -102,13 +102,8 @@ class _Work:
         )
         wide, queries = spans.widest, self._tokens * self._grouped
         numbers = keys * wide * self._size + queries * (rows * self._size + scores * wide)
-        parts = min(torch.get_num_threads(), number * self._kv_heads)
-
-        def some(part: int, _next: int) -> None:
-            memory = torch.empty(numbers)
-            _function(name)(ctypes.byref(work), part, parts, memory.data_ptr())
-
-        in_parts(parts, some)
+        memory = torch.empty(parts(number * self._kv_heads), numbers)
+        _function(name)(ctypes.byref(work), memory.data_ptr(), numbers, len(memory))
 
 
 class _Struct(ctypes.Structure):
@@ -125,6 +120,6 @@ class _Struct(ctypes.Structure):
 @functools.cache
 def _function(name: str) -> Callable[..., None]:
     found: Any = getattr(load(_SOURCE), name)
-    found.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p]
+    found.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
     found.restype = None
     return found  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from whet.models.compiled import load
-from whet.models.decode_step import in_parts
+from whet.models.decode_step import parts
 
 MOST_ROWS = 512
 """With more of them a library's own order of the weights costs nothing."""
@@ -37,8 +37,10 @@ class PackedLinears:
             found: Tensor = linear(x, module.weight, module.bias) if is_plain(module) else module(x)
             return found
         x, y = x.contiguous(), x.new_empty(*x.shape[:-1], layer.columns)
-        fixed = (x.data_ptr(), layer.weights, layer.bias, y.data_ptr(), rows, layer.depth, layer.columns)
-        in_parts(layer.columns // 8, lambda first, last: layer.function(*fixed, 8 * first, 8 * last))
+        sizes = rows, layer.depth, layer.columns
+        layer.function(
+            x.data_ptr(), layer.weights, layer.bias, y.data_ptr(), *sizes, parts(layer.columns // 8)
+        )
         return y
 
     def _packed(self, module: nn.Module) -> _Layer | None:
@@ -52,8 +54,7 @@ class PackedLinears:
             if sum(kept.nbytes for kept in self._weights.values()) + weight.nbytes > MOST_BYTES:
                 return None
             packed = self._weights[weight.data_ptr()] = torch.empty_like(weight)
-            fixed = (weight.data_ptr(), packed.data_ptr(), depth)
-            in_parts(columns // 8, lambda first, last: library.linear_pack(*fixed, 8 * first, 8 * last))
+            library.linear_pack(weight.data_ptr(), packed.data_ptr(), depth, columns, parts(columns // 8))
         kept = self._weights[weight.data_ptr()]
         return _Layer(library.linear, kept.data_ptr(), 0 if bias is None else bias.data_ptr(), columns, depth)
 
@@ -78,7 +79,7 @@ def is_plain(module: nn.Module) -> TypeGuard[nn.Linear]:
 def _library() -> ctypes.CDLL | None:
     found = load("linear.c")
     if found is not None:
-        found.linear.argtypes, found.linear.restype = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 5, None
+        found.linear.argtypes, found.linear.restype = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 4, None
         found.linear_pack.argtypes, found.linear_pack.restype = (
             [ctypes.c_void_p] * 2 + [ctypes.c_int64] * 3,
             None,

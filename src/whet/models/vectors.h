@@ -18,6 +18,11 @@ static inline v8 times_plus(v8 a, float b, v8 c) { return (v8)_mm256_fmadd_ps((_
 static inline v8 times_plus(v8 a, float b, v8 c) { return a * b + c; }
 #endif
 
+/* A loop whose turns are done by as many threads, those that torch has, where they are of one library. */
+#define EACH_PART _Pragma("omp parallel for num_threads(parts) if(parts > 1)") for (int64_t part = 0; part < parts; part++)
+/* Where a part of `count` things begins; the next one begins where it ends. */
+static inline int64_t cut(int64_t count, int64_t part, int64_t parts) { return count * part / parts; }
+
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t up(int64_t n) { return (n + 7) & ~7; } /* to a multiple of 8 */
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from whet.tracking.open import RunView
 
 _BLOCK = 1 << 16
+_JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
 _log = logging.getLogger(__name__)
 
 
@@ -46,12 +47,11 @@ class JsonlLog:
         """Appends the metrics of a step."""
         self.append({"step": step, **metrics})
 
-    def append(self, record: Mapping[str, Any]) -> None:
-        """Appends one line. On a full disk the file is left as it was, and `RunError` is raised."""
-        line = encode_line(record)
+    def append(self, *records: Mapping[str, Any]) -> None:
+        """Appends a line each. On a full disk the file is left as it was, and `RunError` is raised."""
+        rest = b"".join(map(encode_line, records))
         before = self.size_bytes
         try:
-            rest = line
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
         except OSError as error:
@@ -76,9 +76,9 @@ class JsonlLog:
 def encode_line(record: Mapping[str, Any]) -> bytes:
     """One line of JSON, keys in the order in which they come, NaN and infinities as null."""
     try:
-        text = json.dumps(record, allow_nan=False, ensure_ascii=False)
+        text = _JSON.encode(record)
     except ValueError:
-        text = json.dumps(_without_nan(record), allow_nan=False, ensure_ascii=False)
+        text = _JSON.encode(_without_nan(record))
     # A lone surrogate, which a tokenizer can produce, has no UTF-8 spelling; JSON has an escape for it.
     return (text + "\n").encode(errors="backslashreplace")
 

@@ -45,8 +45,7 @@ def take_groups(job: Job) -> StepGroups:
     check_failures([(r.example.id, r.text, r.score) for r in rollouts], job.config.stop.max_failed_frac)
     job.source.observe(groups)
     if job.rollouts_log is not None:
-        for record in records(step, groups):
-            job.rollouts_log.append(record)
+        job.rollouts_log.append(*records(step, groups))
     return groups
 
 

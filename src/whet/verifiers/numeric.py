@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from fractions import Fraction
 from typing import Literal
@@ -48,11 +49,13 @@ class Numeric(Verifier):
         return Score(value=self.right)
 
 
+@functools.lru_cache(maxsize=1024)  # samples of a prompt often say the same
 def read_number(text: str, extract: Extract) -> Fraction | None:
     """The number of a completion by one of the exact modes (auto, tagged, last), or None."""
     return {"auto": answer_number, "tagged": marked_number, "last": last_number}[extract](text)
 
 
+@functools.lru_cache(maxsize=1024)
 def gold_number(answer: str) -> Fraction:
     """The number of an answer, which is one number or a solution that marks one."""
     number = marked_number(answer)
