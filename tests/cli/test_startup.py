@@ -1,5 +1,6 @@
 """A command line that answers at once."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 HEAVY = ("torch", "transformers", "pydantic", "numpy", "matplotlib", "yaml")
 ROOT = Path(__file__).resolve().parents[2]
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 VERBS = sorted(p.stem for p in (ROOT / "src/whet/cli").glob("[!_]*.py"))
 
 
@@ -51,3 +53,25 @@ def test_every_verb_explains_itself(whet, verb):
 
 def test_the_version_is_that_of_the_package(whet):
     assert whet("--version").out == "whet 0.2.0\n"
+
+
+def test_threads_wait_briefly_unless_the_environment_says_how():
+    code = """
+import os
+from whet.cli import main
+try:
+    main(["--version"])
+except SystemExit:
+    print(*(os.environ.get(name) for name in ("GOMP_SPINCOUNT", "KMP_BLOCKTIME")))
+"""
+
+    def found(**settings):
+        environment = {k: v for k, v in os.environ.items() if k not in WAITING} | settings
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout.splitlines()[-1]
+
+    assert found() == "10000 1"
+    assert found(GOMP_SPINCOUNT="7") == "7 1"
+    assert found(OMP_WAIT_POLICY="ACTIVE") == "None None"

@@ -15,7 +15,6 @@ from whet.engines._wishes import OnToken, Wish, completion
 from whet.functional.sampling import sample
 from whet.models.attention import Attend
 from whet.models.kv_cache import CacheSizes, KVCache, Layout, Shape, Store
-from whet.seeding import uniforms
 from whet.text.stopping import Ending
 from whet.types import Completion, SamplingParams
 
@@ -165,7 +164,7 @@ class Flight:
 
     def _append(self, rows: Standing, logits: Tensor) -> None:
         """Samples the next token of some rows."""
-        tokens, logprobs = sample(logits, uniforms(rows.key, rows.count), self._params)
+        tokens, logprobs = sample(logits, self._rows.draws[rows.slot, rows.count], self._params)
         self._rows.tokens[rows.slot, rows.count] = tokens
         self._rows.logprobs[rows.slot, rows.count] = logprobs
         rows.count.add_(1)

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from whet.engines._wishes import Wish
+from whet.seeding import uniforms
 from whet.text.stopping import Ending
 
-_COLUMNS = 5
+_COLUMNS = 4
 _IDLE_SLOT = 0
 
 
@@ -20,8 +21,8 @@ class Standing:
     """Numbers of the first rows, as views: what is written here is written there."""
 
     def __init__(self, numbers: Tensor) -> None:
-        """numbers: `[5, n]`."""
-        self.key, self.limit, self.start, self.count, self.slot = numbers.unbind()
+        """numbers: `[4, n]`."""
+        self.limit, self.start, self.count, self.slot = numbers.unbind()
 
 
 class Rows:
@@ -36,6 +37,9 @@ class Rows:
         self._numbers = torch.zeros(_COLUMNS, 0, dtype=torch.int64, device=device)
         self.tokens = torch.zeros(0, width, dtype=torch.int64, device=device)  # [slots, width]
         self.logprobs = torch.zeros(0, width, device=device)
+        self.draws = torch.zeros(
+            0, width, device=device
+        )  # numbers in [0, 1) that decide them, known from the start
 
     def __len__(self) -> int:
         return len(self.wishes)
@@ -53,6 +57,7 @@ class Rows:
         self._numbers = pad(self._numbers, (0, more))
         self.tokens = pad(self.tokens, (0, 0, 0, more))
         self.logprobs = pad(self.logprobs, (0, 0, 0, more))
+        self.draws = pad(self.draws, (0, 0, 0, more))
         return True
 
     def first(self, count: int) -> Standing:
@@ -61,9 +66,13 @@ class Rows:
 
     def join(self, wishes: Sequence[Wish], prompts: Sequence[int]) -> Standing:
         """Adds rows without a token, for which there is room."""
-        columns = [(w.key, w.limit, len(w.prompt_ids), 0, self._free.pop()) for w in wishes]
-        here = slice(len(self), len(self) + len(wishes))
-        self._numbers[:, here] = torch.tensor(columns, dtype=torch.int64).T.to(self._numbers.device)
+        columns = [(w.limit, len(w.prompt_ids), 0, self._free.pop()) for w in wishes]
+        here, device = slice(len(self), len(self) + len(wishes)), self._numbers.device
+        self._numbers[:, here] = torch.tensor(columns, dtype=torch.int64).T.to(device)
+        keys = torch.tensor([w.key for w in wishes]).to(device)
+        self.draws[self._numbers[-1, here]] = uniforms(
+            keys[:, None], torch.arange(self.draws.shape[1], device=device)
+        )
         self.wishes += wishes
         self.prompts += prompts
         self._begun += [time.monotonic()] * len(wishes)
@@ -72,7 +81,7 @@ class Rows:
     def idle(self, count: int) -> None:
         """Sets rows beyond the live ones, up to `count`, to one that may be computed and is never looked at."""
         if count > len(self):
-            spare = torch.tensor([0, 0, 1, 1, _IDLE_SLOT]).to(self._numbers.device)
+            spare = torch.tensor([0, 1, 1, _IDLE_SLOT]).to(self._numbers.device)
             self._numbers[:, len(self) : count] = spare[:, None]
 
     def keep(self, index: Sequence[int]) -> None:

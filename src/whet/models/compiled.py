@@ -24,8 +24,7 @@ _FLAGS: tuple[list[str], ...] = tuple(
     for threads in (["-fopenmp"], [])
     for processor in (["-march=native"], ["-mcpu=native"], [])
 )
-"""On threads, those that torch has too, or on one; for the very processor, as one compiler or the other says it, or for any
-of its kind."""
+"""On the threads that torch has or on one; for the very processor, as one compiler or the other says it, or for any."""
 
 
 @functools.cache
