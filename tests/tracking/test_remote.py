@@ -72,7 +72,7 @@ def test_a_file_of_keys_that_contradicts_itself_is_refused_before_a_run_is_made(
 def test_a_folder_of_the_same_name_is_not_the_package(monkeypatch, tmp_path):
     import sys
 
-    import dotenv.main  # noqa: F401 - what reads keys must be loaded before the path has nothing else on it
+    import dotenv.main  # what reads keys must be loaded before the path has nothing else on it
     import dotenv.parser  # noqa: F401
 
     (tmp_path / "trackio").mkdir()
