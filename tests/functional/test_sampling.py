@@ -5,10 +5,15 @@ import math
 import pytest
 import torch
 
+from whet import compiled
+from whet.functional import sampling_in_c
 from whet.functional.sampling import inverse_cdf, sample
 from whet.seeding import uniforms
 from whet.types import SamplingParams
 
+needs_compiler = pytest.mark.skipif(
+    compiled.load("sampling.c") is None, reason="this machine has no C compiler"
+)
 PROBS = [0.05, 0.4, 0.0, 0.1, 0.25, 0.2]
 LOGITS = torch.tensor([PROBS]).log()
 
@@ -70,7 +75,8 @@ def test_of_many_blocks_one_with_weight_is_drawn_and_a_token_with_weight_in_it(n
     assert (weights.gather(1, drawn[:, None]) > 0).all()
 
 
-def test_logits_of_16_bits_are_read_as_the_float32_that_they_are():
+def test_torch_reads_logits_of_16_bits_as_the_float32_that_they_are(monkeypatch):
+    monkeypatch.setattr(sampling_in_c, "is_possible", lambda _: False)
     logits = torch.randn(40, 128 * 130, generator=torch.Generator().manual_seed(5)).bfloat16()
     u = uniforms(torch.arange(40), torch.zeros(40, dtype=torch.int64))
     narrow, wide = (sample(x, u, SamplingParams()) for x in (logits, logits.float()))
@@ -150,3 +156,59 @@ def test_greedy_takes_the_largest_logit_and_its_untempered_log_probability():
     tokens, logprobs = sample(LOGITS, torch.tensor([0.99]), SamplingParams(temperature=0.0, top_k=3))
     assert tokens.item() == 1
     assert logprobs.item() == pytest.approx(math.log(0.4), abs=1e-6)
+
+
+@needs_compiler
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("size", [1, 7, 8, 128, 131, 1000, 50_000])
+def test_code_in_c_draws_what_torch_draws_with_its_log_probability(size, temperature, monkeypatch):
+    noise = torch.Generator().manual_seed(size)
+    logits = torch.randn(300, size, generator=noise) * 4
+    logits[::3, ::2] = -torch.inf
+    logits[:, -1] = 1.0
+    u = uniforms(torch.arange(300), torch.zeros(300, dtype=torch.int64))
+    params = SamplingParams(temperature=temperature)
+    tokens, logprobs = sampling_in_c.draw(logits, u, temperature)
+    monkeypatch.setattr(sampling_in_c, "is_possible", lambda _: False)
+    expected, _ = sample(logits, u, params)
+    exact = (logits.double() / temperature).log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+    assert (tokens != expected).sum() <= (
+        3 if size > 10_000 else 0
+    )  # a number at the very edge of two tokens
+    assert (logprobs - exact).abs().max() < 3e-6
+
+
+@needs_compiler
+@pytest.mark.parametrize("number", [0.0, 2**-24, 0.5, 1 - 2**-24, 1.0])
+@pytest.mark.parametrize("size", [3, 300, 1024])
+def test_code_in_c_never_draws_a_token_of_zero_probability(size, number):
+    logits = torch.full((3, size), -torch.inf)
+    logits[0, [1, size - 1]], logits[1, 0], logits[2, size // 2] = 0.0, 3.0, -80.0
+    tokens, _ = sampling_in_c.draw(logits, torch.full((3,), number), 1.0)
+    assert logits.gather(1, tokens[:, None]).isfinite().all()
+
+
+@needs_compiler
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+@pytest.mark.parametrize("place", [0, 5, 16])
+def test_what_is_no_distribution_has_no_log_probability(odd, place):
+    logits = torch.zeros(3, 17)
+    logits[1, place], logits[2] = odd, -torch.inf
+    tokens, logprobs = sampling_in_c.draw(logits, torch.full((3,), 0.9), 1.0)
+    assert logprobs.isfinite().tolist() == [True, False, False]
+    assert tokens[1:].tolist() == [0, 0]
+
+
+@needs_compiler
+def test_no_bit_of_a_draw_depends_on_threads_or_on_other_rows():
+    logits = torch.randn(37, 700, generator=torch.Generator().manual_seed(1))
+    u = uniforms(torch.arange(37), torch.zeros(37, dtype=torch.int64))
+    whole, before = sampling_in_c.draw(logits, u, 1.0), torch.get_num_threads()
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            for some in (slice(0, 1), slice(4, 9), slice(36, 37)):
+                part = sampling_in_c.draw(logits[some], u[some], 1.0)
+                assert torch.equal(part[0], whole[0][some]) and torch.equal(part[1], whole[1][some])
+    finally:
+        torch.set_num_threads(before)

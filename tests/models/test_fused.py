@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import gelu, silu
 
-from whet.models import compiled, fused
+from whet import compiled
+from whet.models import fused
 
 pytestmark = pytest.mark.skipif(
     compiled.load("decode_step.c") is None, reason="this machine has no C compiler"

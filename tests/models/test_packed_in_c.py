@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from whet.models import compiled, packed_in_c
+from whet import compiled
+from whet.models import packed_in_c
 from whet.models.packed_attention import Packing
 from whet.models.packing import _attention
 

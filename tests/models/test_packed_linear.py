@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from whet.models import compiled, packed_linear
+from whet import compiled
+from whet.models import packed_linear
 from whet.models.packed_linear import MOST_ROWS, PackedLinears
 
 pytestmark = pytest.mark.skipif(compiled.load("linear.c") is None, reason="this machine has no C compiler")

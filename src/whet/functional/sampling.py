@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from whet.functional import logits_gpu
+from whet.functional import logits_gpu, sampling_in_c
 from whet.types import SamplingParams
 
 _FEW = 16384
@@ -19,8 +19,11 @@ def sample(logits: Tensor, uniform: Tensor, params: SamplingParams) -> tuple[Ten
     The log-probability is that of the distribution really drawn from: tempered, and renormalised over what top-k, top-p
     and min-p leave. At temperature 0 it is the token of the largest logit, with its untempered log-probability.
     """
-    if params.temperature > 0 and params.is_full_distribution and logits_gpu.is_possible(logits, logits):
-        return logits_gpu.draw(logits, uniform, params.temperature)
+    if params.temperature > 0 and params.is_full_distribution:
+        if logits_gpu.is_possible(logits, logits):
+            return logits_gpu.draw(logits, uniform, params.temperature)
+        if sampling_in_c.is_possible(logits):
+            return sampling_in_c.draw(logits, uniform, params.temperature)
     is_whole = params.temperature == 1 and params.is_full_distribution
     if logits.element_size() > 2 or not is_whole:
         logits = logits.float()  # else 16 bits are widened where they are read, which saves a copy

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from whet.compiled import load
 from whet.models.attention import Attend
-from whet.models.compiled import load
 
 if TYPE_CHECKING:
     from whet.models.kv_cache import Store

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from whet.models.compiled import load
+from whet.compiled import load
 from whet.models.decode_step import parts
 
 _SOURCE = "packed_attention.c"

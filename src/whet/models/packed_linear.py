@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from whet.models.compiled import load
+from whet.compiled import load
 from whet.models.decode_step import parts
 
 MOST_ROWS = 512

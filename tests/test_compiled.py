@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from whet.models import compiled
+from whet import compiled
 
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="this machine has no C compiler"
@@ -16,7 +16,7 @@ needs_compiler = pytest.mark.skipif(
 SEVEN = "int number(void) { return 7; }\n"
 TWO_PROCESSES = """
 import sys
-from whet.models import compiled
+from whet import compiled
 compiled.__file__ = sys.argv[1]
 print(compiled.load("number.c").number())
 """

@@ -78,7 +78,7 @@ def _compile(source: Path, compiler: str, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as directory:
         made = Path(directory) / path.name
         for flags in _FLAGS:
-            command = [compiler, "-O3", *flags, "-shared", "-fPIC", "-o", str(made), str(source)]
+            command = [compiler, "-O3", *flags, "-shared", "-fPIC", "-o", str(made), str(source), "-lm"]
             if subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == 0:
                 made.replace(path)
                 return
