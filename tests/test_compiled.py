@@ -174,7 +174,7 @@ def test_a_cache_that_cannot_be_written_gives_none(folder, said, monkeypatch):
 
 
 @needs_compiler
-def test_a_library_that_is_cut_short_gives_none(folder, said, monkeypatch):
+def test_a_library_that_is_cut_short_is_made_again(folder, said, monkeypatch):
     name = written(folder)
     compiled.load(name)
     (whole,) = cached(folder)
@@ -182,5 +182,24 @@ def test_a_library_that_is_cut_short_gives_none(folder, said, monkeypatch):
     cut.parent.mkdir(parents=True)
     cut.write_bytes(whole.read_bytes()[:100])
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "other"))
-    assert again(name) is None
+    assert again(name).number() == 7
+    assert said() == []
+    assert cut.stat().st_size > 100
+
+
+@needs_compiler
+def test_the_compiler_may_be_named_with_arguments(folder, monkeypatch):
+    real = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    monkeypatch.setenv("CC", f"{real} -DSEVEN=7")
+    assert compiled.load(written(folder, SEVEN.replace("7", "SEVEN"))).number() == 7
+
+
+@needs_compiler
+def test_a_machine_without_a_home_gives_none(folder, said, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(compiled.Path, "home", homeless)
+    assert compiled.load(written(folder)) is None
     assert [level for level, _ in said()] == ["INFO"]

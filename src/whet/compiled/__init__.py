@@ -13,10 +13,13 @@ import hashlib
 import logging
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+
+import torch
 
 _log = logging.getLogger(__name__)
 _FLAGS: tuple[list[str], ...] = tuple(
@@ -27,28 +30,54 @@ _FLAGS: tuple[list[str], ...] = tuple(
 """On the threads that torch has or on one; for the very processor, as one compiler or the other says it, or for any."""
 
 
+SMALL = 8192
+"""Numbers that one thread works through as fast as it wakes another."""
+_KINDS = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "f": ctypes.c_float}
+
+
 @functools.cache
-def load(name: str) -> ctypes.CDLL | None:
-    """The library of the source `name` beside this file; None where it cannot be had."""
+def load(name: str, **signatures: str) -> ctypes.CDLL | None:
+    """The library of the source `name` beside this file; None where it cannot be had.
+
+    signatures: of its functions, which return nothing: a letter for each argument, `p` a pointer, `n` a whole number,
+    `f` a number with a fraction.
+    """
     if os.environ.get("WHET_COMPILE") == "0":
         return None
-    source = Path(__file__).with_name(name)
     try:
-        compiler = _compiler()
-        path = _cache() / f"{source.stem}-{_identity(source, compiler)}.so"
-        if not path.exists():
-            _compile(source, compiler, path)
-        return ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError) as error:
+        library = _library(Path(__file__).with_name(name))
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         _log.info("%s is not compiled (%s): torch does its work, more slowly", name, error)
         return None
+    for function, kinds in signatures.items():
+        found = getattr(library, function)
+        found.argtypes, found.restype = [_KINDS[kind] for kind in kinds], None
+    return library
 
 
-def _compiler() -> str:
+def parts(count: int, smallest: int = 1) -> int:
+    """In how many parts `count` things are done: one for each thread of torch, none smaller than `smallest`."""
+    return max(1, min(torch.get_num_threads(), count // smallest))
+
+
+def _library(source: Path) -> ctypes.CDLL:
+    """From the cache, or compiled: also where what lies in the cache is damaged."""
+    compiler = _compiler()
+    path = _cache() / f"{source.stem}-{_identity(source, compiler)}.so"
+    if path.exists():
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError:
+            path.unlink()
+    _compile(source, compiler, path)
+    return ctypes.CDLL(str(path))
+
+
+def _compiler() -> list[str]:
     found = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if found is None:
         raise FileNotFoundError("no cc, gcc or clang is installed")
-    return found
+    return shlex.split(found)
 
 
 def _cache() -> Path:
@@ -56,10 +85,10 @@ def _cache() -> Path:
     return Path(root) / "whet"
 
 
-def _identity(source: Path, compiler: str) -> str:
-    version = subprocess.run([compiler, "--version"], capture_output=True, timeout=20, check=True).stdout
+def _identity(source: Path, compiler: list[str]) -> str:
+    version = subprocess.run([*compiler, "--version"], capture_output=True, timeout=20, check=True).stdout
     headers = b"".join(path.read_bytes() for path in sorted(source.parent.glob("*.h")))
-    found = hashlib.sha256(source.read_bytes() + headers + version + _processor().encode())
+    found = hashlib.sha256(source.read_bytes() + headers + version + f"{_FLAGS}{_processor()}".encode())
     return found.hexdigest()[:16]
 
 
@@ -72,13 +101,13 @@ def _processor() -> str:
     )
 
 
-def _compile(source: Path, compiler: str, path: Path) -> None:
+def _compile(source: Path, compiler: list[str], path: Path) -> None:
     """Under a temporary name first, so that a library exists completely or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as directory:
         made = Path(directory) / path.name
         for flags in _FLAGS:
-            command = [compiler, "-O3", *flags, "-shared", "-fPIC", "-o", str(made), str(source), "-lm"]
+            command = [*compiler, "-O3", *flags, "-shared", "-fPIC", "-o", str(made), str(source), "-lm"]
             if subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == 0:
                 made.replace(path)
                 return

@@ -25,7 +25,12 @@ enum { TILE = 16 }; /* rows of one prompt that are computed together */
 static void tile(const struct step *s, int64_t first, int64_t last, int64_t h, float *memory) {
     const int64_t D = s->D, g = s->g, head = s->prompt[s->order[first]] * s->K + h;
     const int64_t seen = s->prompt_length[s->prompt[s->order[first]]], theirs = up(seen), rows = (last - first) * g;
-    const long wide = theirs + s->room;
+    int64_t longest = 0;
+    for (int64_t i = first; i < last; i++) {
+        const int64_t mine = up(s->index[s->order[i]] + 1);
+        longest = mine > longest ? mine : longest;
+    }
+    const long wide = theirs + longest;
     const float scale = 1.0f / __builtin_sqrtf(D);
     float *q = memory, *out = q + rows * D, *scores = out + rows * D;
     memset(out, 0, rows * D * sizeof(float));
@@ -58,13 +63,22 @@ static void tile(const struct step *s, int64_t first, int64_t last, int64_t h, f
         memcpy(s->out + (s->order[i] * s->K + h) * g * D, out + (i - first) * g * D, g * D * sizeof(float));
 }
 
-/* Every `parts`-th tile of n rows, beginning with tile `part`. */
+/* The end of the tile that begins at row `first`. */
+static int64_t tile_end(const struct step *s, int64_t n, int64_t first) {
+    int64_t end = first + 1;
+    while (end < n && end < first + TILE && s->prompt[s->order[end]] == s->prompt[s->order[first]]) end++;
+    return end;
+}
+
+/* One of `parts` shares: tiles in turn, or heads of tiles where there are few tiles. */
 static void tiles(const struct step *s, int64_t n, int64_t part, int64_t parts, float *memory) {
-    for (int64_t first = 0, number = 0, end; first < n; first = end, number++) {
-        end = first + 1;
-        while (end < n && end < first + TILE && s->prompt[s->order[end]] == s->prompt[s->order[first]]) end++;
-        if (number % parts == part)
-            for (int64_t h = 0; h < s->K; h++) tile(s, first, end, h, memory);
+    int64_t count = 0, piece = 0;
+    for (int64_t first = 0; first < n; first = tile_end(s, n, first)) count++;
+    const int64_t dealt = count < parts ? 1 : s->K;
+    for (int64_t first = 0, end; first < n; first = end) {
+        end = tile_end(s, n, first);
+        for (int64_t h = 0; h < s->K; h++, piece++)
+            if (piece / dealt % parts == part) tile(s, first, end, h, memory);
     }
 }
 

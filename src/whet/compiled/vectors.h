@@ -26,11 +26,11 @@ static inline int64_t cut(int64_t count, int64_t part, int64_t parts) { return c
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t up(int64_t n) { return (n + 7) & ~7; } /* to a multiple of 8 */
 
-/* e^x for x <= 0, to 2e-7 of itself: 2^n times a polynomial of degree 6 on [-ln2/2, ln2/2]; 0 below e^-87. */
+/* e^x for x <= 0, to 2e-7 of itself: 2^n times a polynomial of degree 6 on [-ln2/2, ln2/2]; 0 below e^-87, NaN of NaN. */
 static inline v8 exp8(v8 x) {
     const v8 low = {-87, -87, -87, -87, -87, -87, -87, -87};
-    const i8 alive = x >= low;
-    x = (v8)(((i8)x & alive) | ((i8)low & ~alive));
+    const i8 dead = x < low;
+    x = (v8)(((i8)x & ~dead) | ((i8)low & dead));
     v8 n = x * 1.44269504f - 0.5f;
     const i8 whole = __builtin_convertvector(n, i8); /* towards zero: n <= 0 here, so this rounds to nearest */
     n = __builtin_convertvector(whole, v8);
@@ -40,7 +40,7 @@ static inline v8 exp8(v8 x) {
     p = p * r + (1.0f / 6);
     p = p * r + 0.5f;
     p = p * r * r + r + 1.0f;
-    return (v8)((i8)(p * (v8)((whole + 127) << 23)) & alive);
+    return (v8)((i8)(p * (v8)((whole + 127) << 23)) & ~dead);
 }
 
 /* A matrix that is read number by number: element (i, j) is at[i * row + j * column]. */

@@ -8,7 +8,7 @@ import functools
 import torch
 from torch import Tensor
 
-from whet.compiled import load
+from whet.compiled import SMALL, load, parts
 
 _BLOCK = 128
 """Weights of a block; the source says the same."""
@@ -27,19 +27,13 @@ def draw(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, T
     library, (rows, size) = _library(), logits.shape
     assert library is not None
     logits, uniform = logits.contiguous(), uniform.float().contiguous()
-    tokens, logprobs = torch.empty(rows, dtype=torch.int64), torch.empty(rows)
-    parts = min(torch.get_num_threads(), max(1, rows))
-    blocks = torch.empty(parts, size // _BLOCK + 1, dtype=torch.float64)
+    tokens, logprobs = torch.empty(rows, dtype=torch.int64), torch.empty_like(uniform)
+    blocks = torch.empty(parts(logits.numel(), SMALL), size // _BLOCK + 1, dtype=torch.float64)
     tensors = (t.data_ptr() for t in (logits, uniform, tokens, logprobs))
-    library.draw(*tensors, rows, size, temperature, blocks.data_ptr(), blocks.shape[1], parts)
+    library.draw(*tensors, rows, size, temperature, blocks.data_ptr(), blocks.shape[1], len(blocks))
     return tokens, logprobs
 
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    found = load("sampling.c")
-    if found is not None:
-        pointer, number = ctypes.c_void_p, ctypes.c_int64
-        found.draw.argtypes = [*[pointer] * 4, number, number, ctypes.c_float, pointer, number, number]
-        found.draw.restype = None
-    return found
+    return load("sampling.c", draw="ppppnnfpnn")

@@ -13,17 +13,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from whet.compiled import load
+from whet.compiled import SMALL, load, parts
 from whet.models.attention import Attend
 
 if TYPE_CHECKING:
     from whet.models.kv_cache import Store
 
 _SOURCE = "decode_step.c"
-SMALL = 8192
-"""Numbers that one thread works through as fast as it wakes another."""
 _TILE = 16
-"""Rows of one prompt that are computed together; the source says the same."""
+"""Rows of one prompt that are computed together, at most; the source says the same."""
 
 
 def is_possible(dtype: torch.dtype, device: torch.device, *sizes: int) -> bool:
@@ -48,7 +46,8 @@ def attention(own: Store, prompts: Store, layout: Mapping[str, Tensor], index: T
         numbers = (kv_heads, grouped, size, own.length, prompts.length)
         step = (ctypes.c_int64 * 17)(*(t.data_ptr() for t in tensors), *numbers)
 
-        memory = torch.empty(parts(len(index)), _TILE * grouped * (2 * size + room))
+        assert len(layout["order"]) == len(index)
+        memory = q.new_empty(parts(len(index) * kv_heads), _TILE * grouped * (2 * size + room))
         library().decode_attention(
             ctypes.addressof(step), len(index), memory.data_ptr(), memory.shape[1], len(memory)
         )
@@ -84,30 +83,19 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     return gate
 
 
-_KINDS = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "f": ctypes.c_float}
-_SIGNATURES = {
-    "decode_attention": "pnpnn",
-    "rms_norm": "pppppnnfn",
-    "rms_norm_backward": "ppppppnnn",
-    "rotate": "ppppnnnnn",
-    "gelu": "ppnn",
-    "gelu_backward": "pppnn",
-    "swiglu": "pppnn",
-    "swiglu_backward": "pppppnn",
-}
-
-
 @functools.cache
 def library() -> ctypes.CDLL:
     """The compiled functions; there must be some."""
-    found = load(_SOURCE)
+    found = load(
+        _SOURCE,
+        decode_attention="pnpnn",
+        rms_norm="pppppnnfn",
+        rms_norm_backward="ppppppnnn",
+        rotate="ppppnnnnn",
+        gelu="ppnn",
+        gelu_backward="pppnn",
+        swiglu="pppnn",
+        swiglu_backward="pppppnn",
+    )
     assert found is not None
-    for name, kinds in _SIGNATURES.items():
-        function = getattr(found, name)
-        function.argtypes, function.restype = [_KINDS[kind] for kind in kinds], None
     return found
-
-
-def parts(count: int, smallest: int = 1) -> int:
-    """In how many parts `count` things are done: one for each thread of torch, none smaller than `smallest`."""
-    return max(1, min(torch.get_num_threads(), count // smallest))

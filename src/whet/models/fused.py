@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from whet.compiled import SMALL, parts
 from whet.models import decode_step
-from whet.models.decode_step import SMALL, library, parts
+from whet.models.decode_step import library
 
 
 class Norm(torch.autograd.Function):

@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from whet.compiled import load
-from whet.models.decode_step import parts
+from whet.compiled import load, parts
 
 _SOURCE = "packed_attention.c"
 _SCORES = 2**15
@@ -102,7 +101,7 @@ class _Work:
         )
         wide, queries = spans.widest, self._tokens * self._grouped
         numbers = keys * wide * self._size + queries * (rows * self._size + scores * wide)
-        memory = torch.empty(parts(number * self._kv_heads), numbers)
+        memory = torch.empty(parts(number * self._kv_heads), numbers, dtype=torch.float32)
         _function(name)(ctypes.byref(work), memory.data_ptr(), numbers, len(memory))
 
 
@@ -119,7 +118,5 @@ class _Struct(ctypes.Structure):
 
 @functools.cache
 def _function(name: str) -> Callable[..., None]:
-    found: Any = getattr(load(_SOURCE), name)
-    found.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
-    found.restype = None
-    return found  # type: ignore[no-any-return]
+    found: Callable[..., None] = getattr(load(_SOURCE, **{name: "ppnn"}), name)
+    return found

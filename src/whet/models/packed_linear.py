@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from whet.compiled import load
-from whet.models.decode_step import parts
+from whet.compiled import load, parts
 
 MOST_ROWS = 512
 """With more of them a library's own order of the weights costs nothing."""
@@ -26,7 +25,7 @@ class PackedLinears:
 
     def __init__(self) -> None:
         self._layers: dict[nn.Module, _Layer | None] = {}
-        self._weights: dict[int, Tensor] = {}
+        self._weights: dict[tuple[int, torch.Size], Tensor] = {}
 
     def __call__(self, module: nn.Module, x: Tensor) -> Tensor:
         """A layer on x `[n, ..., D]` without gradients, float32 on a CPU. Other modules are called."""
@@ -46,16 +45,17 @@ class PackedLinears:
     def _packed(self, module: nn.Module) -> _Layer | None:
         """None for what is no plain layer, has no code in C, or is too much. Tied weights are packed once."""
         library = _library()
-        if not is_plain(module) or len(module.weight) % 8 or library is None:
+        if library is None or not is_plain(module) or len(module.weight) % 8 or not _is_float32(module):
             return None
         weight, bias = module.weight.contiguous(), module.bias
         columns, depth = weight.shape
-        if weight.data_ptr() not in self._weights:
+        place = weight.data_ptr(), weight.shape
+        if place not in self._weights:
             if sum(kept.nbytes for kept in self._weights.values()) + weight.nbytes > MOST_BYTES:
                 return None
-            packed = self._weights[weight.data_ptr()] = torch.empty_like(weight)
+            packed = self._weights[place] = torch.empty_like(weight)
             library.linear_pack(weight.data_ptr(), packed.data_ptr(), depth, columns, parts(columns // 8))
-        kept = self._weights[weight.data_ptr()]
+        kept = self._weights[place]
         return _Layer(library.linear, kept.data_ptr(), 0 if bias is None else bias.data_ptr(), columns, depth)
 
 
@@ -75,13 +75,10 @@ def is_plain(module: nn.Module) -> TypeGuard[nn.Linear]:
     return type(module) is nn.Linear and not module._forward_hooks and not module._forward_pre_hooks
 
 
+def _is_float32(module: nn.Linear) -> bool:
+    return all(p.dtype == torch.float32 and p.device.type == "cpu" for p in module.parameters())
+
+
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    found = load("linear.c")
-    if found is not None:
-        found.linear.argtypes, found.linear.restype = [ctypes.c_void_p] * 4 + [ctypes.c_int64] * 4, None
-        found.linear_pack.argtypes, found.linear_pack.restype = (
-            [ctypes.c_void_p] * 2 + [ctypes.c_int64] * 3,
-            None,
-        )
-    return found
+    return load("linear.c", linear="ppppnnnn", linear_pack="ppnnn")
