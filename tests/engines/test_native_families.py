@@ -16,6 +16,7 @@ import families
 import peaked
 from checkpoints import tiny_checkpoint
 from whet.engines import _flight
+from whet.engines.huggingface import HuggingFaceEngine
 from whet.engines.native import Native, NativeEngine
 from whet.policies.huggingface import HuggingFace
 from whet.seeding import key
@@ -314,3 +315,16 @@ def test_requests_have_the_completions_that_they_would_have_in_another_order(lla
     for (request, sample), completion in forth.items():
         other = dataclasses.replace(back[23 - request, sample], request=request)
         assert other.token_ids == completion.token_ids
+
+
+def test_another_architecture_is_sampled_from_by_generate_and_one_line_says_so(caplog):
+    policy = HuggingFace(model=str(tiny_checkpoint("llama"))).build([], 0, torch.device("cpu"))
+    policy.module.config.hidden_act = "gelu"  # no more one of the known
+    with caplog.at_level("INFO", logger="whet"):
+        engine = Native().build(policy)
+    assert isinstance(engine, HuggingFaceEngine)
+    assert [r.getMessage() for r in caplog.records] == [
+        "no native engine for LlamaForCausalLM: sampling with generate()"
+    ]
+    request = Request(prompt_ids=(3, 4, 5), keys=(key(0, "other"),))
+    assert len(list(engine.generate([request], SamplingParams(max_completion_length=3)))) == 1

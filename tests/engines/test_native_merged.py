@@ -7,7 +7,10 @@ import peaked
 from checkpoints import tiny_checkpoint
 from whet.engines.native import Native
 from whet.errors import ConfigError
+from whet.policies.from_scratch import FromScratch
 from whet.policies.huggingface import HuggingFace
+from whet.seeding import key
+from whet.types import Request
 
 
 @pytest.fixture
@@ -77,3 +80,24 @@ def test_what_keys_and_values_may_take_limits_the_rows_in_flight():
     hook.remove()
     assert len(found) == 54
     assert max(n for n, width in seen if width == 1) == rows
+
+
+def test_long_prompts_that_come_late_make_the_rows_in_flight_fewer():
+    sizes, seen = FromScratch(num_layers=2, num_heads=4, width=32, context_length=600), []
+    policy = sizes.build(["01"], 0, torch.device("cpu"))
+    config = policy.module.config
+    per_token = 2 * config.num_layers * config.width * 4
+    digits = policy.tokenizer.encode("1")
+    asked = [
+        Request(prompt_ids=tuple(digits * length), keys=(key(0, "late", length, i),), max_completion_length=4)
+        for length in (1, 590)
+        for i in range(16)
+    ]
+    hook = policy.module.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
+    found = peaked.draw(Native(cache_mb=1, max_rows=16).build(policy), asked, max_completion_length=4)
+    hook.remove()
+    assert len(found) == 32
+    first_long = next(i for i, (_, width) in enumerate(seen) if width == 590)
+    most = 2**20 // (per_token * 594)
+    assert max(n for n, width in seen[:first_long] if width == 1) > most
+    assert 1 < max(n for n, width in seen[first_long:] if width == 1) <= most

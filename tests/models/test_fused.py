@@ -111,3 +111,12 @@ def test_numbers_that_are_no_whole_vectors_go_through_torch():
 def test_what_is_not_contiguous_is_read_rightly():
     gate, up = (x.detach().transpose(0, 1).requires_grad_() for x in numbers((16, 7), (16, 7)))
     agree(fused.SwiGLU.apply, lambda gate, up: silu(gate) * up, [gate, up])
+
+
+@pytest.mark.parametrize("place", range(8))
+def test_nan_passes_through(place):
+    (x,) = numbers((2, 8))
+    with torch.no_grad():
+        x[0, place] = torch.nan
+    assert fused.gelu(x).isnan().nonzero().tolist() == [[0, place]]
+    assert fused.SwiGLU.apply(x, torch.ones(2, 8)).isnan().nonzero().tolist() == [[0, place]]

@@ -89,3 +89,12 @@ def test_what_has_no_code_in_c_goes_through_torch(change, monkeypatch):
     attend = _attention(*spans("ragged"), torch.device("cpu"))
     attend(0, *(change(x.detach())[None] for x in heads("ragged", 8, 4, 2, 2)))
     assert used == [1]
+
+
+@pytest.mark.parametrize("token", range(6))
+def test_a_key_that_is_nan_shows_in_all_that_see_it(token):
+    q, k, v = heads("ragged", 8, 2, 2, 2)
+    with torch.no_grad():
+        k[token] = torch.nan
+    sees = dense_mask("ragged")[:, token]
+    assert torch.equal(attention_in_c("ragged", q, k, v).isnan().all(-1).all(-1), sees)

@@ -104,3 +104,10 @@ def test_no_more_is_copied_than_the_limit(monkeypatch):
         x = torch.randn(2, 64)
         assert torch.allclose(kept(module, x), module(x), atol=1e-6)
     assert len(seen) == 4
+
+
+def test_weights_of_16_bits_are_left_to_torch(monkeypatch):
+    seen, module = calls(monkeypatch), layer(64, 64).bfloat16()
+    x = torch.randn(3, 64).bfloat16()
+    assert torch.equal(PackedLinears()(module, x), module(x))
+    assert seen == []

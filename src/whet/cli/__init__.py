@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import pkgutil
 import signal
@@ -27,6 +28,7 @@ _ORDER = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits. A person's mistake ends with its message and code 2, without a traceback."""
     _wait_briefly()
+    _say_what_is_slower()
     signal.signal(signal.SIGTERM, _terminated)
     warnings.simplefilter("ignore", SettingWarning)  # `whet train` shows them, where they can be mended
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -49,6 +51,13 @@ def _wait_briefly() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # GNU's library, which comes with torch on Linux
         os.environ.setdefault("KMP_BLOCKTIME", "1")  # LLVM's and Intel's, in milliseconds
+
+
+def _say_what_is_slower() -> None:
+    """Lets whet's own lines through, as plain text on standard error: what a run does in a slower way, and why."""
+    logging.getLogger("whet").setLevel(logging.INFO)
+    if logging.lastResort is not None:  # the handler of a program that sets up none
+        logging.lastResort.setLevel(logging.INFO)
 
 
 def _terminated(number: int, frame: object) -> NoReturn:

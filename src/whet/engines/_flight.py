@@ -104,6 +104,11 @@ class Flight:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def wishes(self) -> Sequence[Wish]:
+        """What is on board."""
+        return self._rows.wishes
+
     def admit(self, wishes: Sequence[Wish]) -> None:
         """Takes completions on board: each prompt that is not here yet is computed once, first tokens are sampled."""
         here = set(self._prompts)

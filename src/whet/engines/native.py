@@ -95,22 +95,24 @@ class NativeEngine:
         wishes = wishes_of(requests, self._policy, params)
         queue = deque(islice(wishes, self._settings.max_rows))
         decoder = self._decoder()
-        most = self._most_rows(decoder, queue, params)
         ending = Ending(self._policy.tokenizer, params.stop)
         flight = Flight(self._deck(decoder, params), params, ending, on_token)
         while queue or len(flight):
             if should_stop():
                 raise Interrupted
+            most = self._most_rows(decoder, [*queue, *flight.wishes], params) if queue else 0
             # Refilling pays only in batches: a prefill costs about as much as a decode step of all rows.
             if queue and len(flight) <= most * 7 // 8:
                 flight.admit([queue.popleft() for _ in range(min(most - len(flight), len(queue)))])
-                queue.extend(islice(wishes, max(0, most - len(queue))))
+                queue.extend(islice(wishes, max(0, self._settings.max_rows - len(queue))))
             yield from flight.landed(self._policy.version)
             if len(flight):
                 flight.step()
 
-    def _most_rows(self, decoder: GPT | Decoder, queue: Iterable[Wish], params: SamplingParams) -> int:
-        tokens = max((len(w.prompt_ids) for w in queue), default=0) + params.max_completion_length
+    def _most_rows(self, decoder: GPT | Decoder, wishes: Iterable[Wish], params: SamplingParams) -> int:
+        if self._settings.cache_mb is None:
+            return self._settings.max_rows
+        tokens = max((len(w.prompt_ids) for w in wishes), default=0) + params.max_completion_length
         return self._settings.most_rows(decoder.sizes.token_bytes, tokens)
 
     def _decoder(self) -> GPT | Decoder:

@@ -173,7 +173,7 @@ class VllmEngine:
         worker.update(held, tensors)
         _check_held(worker, held, "after the update")
         gap = self._canary.check(worker, held)
-        _log.info("vLLM has %s: canary gap %.2g nats, %.2f s", held, gap, time.perf_counter() - start)
+        _log.debug("vLLM has %s: canary gap %.2g nats, %.2f s", held, gap, time.perf_counter() - start)
         return held
 
     def _setup(self, module: Any) -> Setup:
