@@ -146,6 +146,21 @@ def test_vllm_takes_a_second_copy_of_the_weights_and_the_cache_that_it_is_given(
     assert found["weights"] == 2 * ours["weights"]
 
 
+def test_copies_of_the_weights_that_the_engine_makes_are_counted(config):
+    def weights(**changes):
+        policy = dataclasses.replace(POLICY, is_packed=True)
+        sizes = dataclasses.replace(SIZES, policy=policy, **changes)
+        return [
+            forecast(config(engine={"merged": merged}), sizes)["memory_bytes"]["weights"]
+            for merged in (False, True)
+        ]
+
+    assert weights() == [4000 + 4000, 4000 + 4000 + 4000]  # in an order of its own, and merged
+    assert weights(on_gpu=True) == [4000, 4000 + 4000]
+    assert footprint(families.model("qwen2")).is_packed
+    assert not footprint(families.model("qwen2").bfloat16()).is_packed
+
+
 def test_a_reference_takes_memory_and_disk(config):
     with_kl = forecast(config(algorithm={"beta": 0.1}), SIZES)
     assert with_kl["memory_bytes"]["reference"] == 4000

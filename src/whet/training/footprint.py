@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from whet.models.decoder import is_known
@@ -43,6 +44,8 @@ class Footprint:
     """Of the keys of one token in one layer."""
     is_known: bool = True
     """Whether the native engine runs it; another model is sampled from with its own `generate`."""
+    is_packed: bool = False
+    """Whether that engine keeps plain layers of it in an order of their own while it samples on a CPU."""
     saved_per_layer: float = SAVED_PER_LAYER
     recomputes: bool = False
     """Whether only the inputs of layers are kept, and the rest is computed again, a layer at a time."""
@@ -80,6 +83,7 @@ def footprint(module: nn.Module) -> Footprint:
         width=width,
         kv_width=_first(sizes, "num_key_value_heads") * head or width,
         is_known=isinstance(module, GPT) or is_known(module),
+        is_packed=is_known(module) and all(p.dtype == torch.float32 for p in every),
         saved_per_layer=SAVED_BESIDE_GATES + 4 * inner / width if inner and width else SAVED_PER_LAYER,
         recomputes=any(getattr(m, "gradient_checkpointing", False) for m in module.modules()),
     )

@@ -17,6 +17,7 @@ from whet.evals.evaluate import CHUNK
 from whet.functional.logprobs import MAX_LOGITS
 from whet.interfaces import Policy
 from whet.models.kv_cache import Shape
+from whet.models.packed_linear import MOST_BYTES
 from whet.text.prompts import PromptEncoder
 from whet.training.footprint import MASTER_BYTES, Footprint, footprint
 from whet.training.job import Data, Horizon
@@ -111,16 +112,26 @@ def _evaluations(config: Config, steps: int) -> int:
 
 
 def _memory(config: Config, sizes: Sizes) -> dict[str, int]:
-    """The trainer's and the engine's: both read one copy of the weights, unless vLLM has its own."""
-    copies = 2 if isinstance(config.engine, Vllm) else 1
+    """The trainer's and the engine's: both read one copy of the weights, where the engine needs none of its own."""
     return {
-        "weights": copies * sizes.policy.weight_bytes,
+        "weights": sizes.policy.weight_bytes + _copies(config, sizes),
         "gradients": sizes.policy.trained * MASTER_BYTES,
         "optimizer": sizes.policy.optimizer_bytes,
         "reference": sizes.policy.trained_bytes if config.algorithm.needs_reference else 0,
         "kv_cache": _kv_cache(config, sizes),
         "activations": _activations(config, sizes),
     }
+
+
+def _copies(config: Config, sizes: Sizes) -> int:
+    """Of the weights, in the engine: vLLM's, one with adapters merged, and one in the order of the code in C."""
+    engine, policy = config.engine, sizes.policy
+    if isinstance(engine, Vllm):
+        return policy.weight_bytes
+    if not isinstance(engine, Native) or not policy.is_known:
+        return 0
+    packed = min(policy.weight_bytes, MOST_BYTES) if policy.is_packed and not sizes.on_gpu else 0
+    return packed + policy.weight_bytes * engine.merged
 
 
 def _kv_cache(config: Config, sizes: Sizes) -> int:
