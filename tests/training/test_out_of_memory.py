@@ -2,6 +2,7 @@
 
 import json
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import torch
 
 import tiny
 from whet.algorithms.dr_grpo import DrGRPO
+from whet.algorithms.grpo import GRPO
 from whet.config import OptimizerConfig, SamplingConfig
 from whet.distributed.world import World
 from whet.engines.native import NativeEngine
 from whet.errors import TrainingError
 from whet.policies.from_scratch import FromScratchPolicy
+from whet.rollouts.annotate import annotate
 from whet.rollouts.batch import make_batch
 from whet.runs import reader
 from whet.runs.directory import RunDirectory, list_runs
@@ -156,6 +159,27 @@ def test_moments_that_do_not_fit_stop_with_all_or_none_of_them(monkeypatch: pyte
     assert learner.optimizer.state_tensors() == {}
 
 
+def test_passes_for_log_probabilities_begin_again_with_less_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, batch = ready()
+    twice = GRPO(num_iterations=2)
+    whole = annotate(batch, twice, learner.policy, None, 10**6)
+    assert whole.old_logprobs is not None
+    passes, real = list[int](), FromScratchPolicy.forward
+
+    def forward(self: FromScratchPolicy, rows: Batch, *want: Any) -> TokenStats:
+        passes.append(len(rows))
+        if len(rows) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, rows, *want)
+
+    monkeypatch.setattr(FromScratchPolicy, "forward", forward)
+    found = learner.within_memory(batch, partial(annotate, batch, twice, learner.policy, None))
+    assert found.old_logprobs is not None
+    torch.testing.assert_close(found.old_logprobs, whole.old_logprobs)
+    assert passes[0] == len(batch) and max(passes[-2:]) <= 2
+    assert learner.microbatch_tokens < 10**6
+
+
 def test_an_update_that_was_begun_again_moves_once_and_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     plain, batch = ready(microbatch_tokens=9)
     one = plain.update(OBJECTIVE, batch, 0.01)
@@ -177,7 +201,7 @@ def test_the_next_update_begins_with_what_did_fit_and_one_line_was_said(
     with caplog.at_level(logging.WARNING):
         learner.update(OBJECTIVE, batch, 0.01)
     limit, said = learner.microbatch_tokens, [r.getMessage() for r in caplog.records]
-    assert said[-1].startswith(f"memory ran out in an update: micro-batches have {limit} tokens instead of ")
+    assert said[-1].startswith(f"memory ran out: micro-batches have {limit} tokens instead of ")
     assert "Tried to allocate 2.00 GiB" in said[-1]
     passes.clear()
     caplog.clear()

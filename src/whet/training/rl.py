@@ -1,5 +1,7 @@
 """The line: examples -> rollouts -> scores -> annotate -> advantages -> loss -> update -> checkpoint / eval."""
 
+from functools import partial
+
 from whet.rollouts.annotate import annotate
 from whet.rollouts.batch import make_batch
 from whet.rollouts.metrics import group_metrics
@@ -39,7 +41,8 @@ def begin_step(job: Job) -> None:
             groups = take_groups(job)  # examples -> rollouts -> scores
         batch = make_batch(groups.admitted, job.config.sampling, job.device)
         with job.timer("annotate"):
-            batch = annotate(batch, algorithm, job.policy, job.reference, job.learner.microbatch_tokens)
+            passes = partial(annotate, batch, algorithm, job.policy, job.reference)
+            batch = job.learner.within_memory(batch, passes)
         batch = with_advantages(batch, algorithm, state.memory)  # rewards -> advantages
         state.begin(batch, group_metrics(groups))
     job.probes.scored(groups)

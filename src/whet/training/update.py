@@ -6,8 +6,9 @@ import dataclasses
 import logging
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from whet.training.out_of_memory import first_line, halved
 from whet.types import Batch, TokenStats
 
 _log = logging.getLogger(__name__)
+Found = TypeVar("Found")
 
 
 class Objective(Protocol):
@@ -95,28 +97,38 @@ class Learner:
         return losses
 
     def _gradient(self, objective: Objective, minibatch: Batch, metrics: Metrics) -> dict[str, float]:
-        """The gradient of this process's rows, begun again with less until memory suffices.
+        """The gradient of this process's rows."""
 
-        An attempt that failed leaves nothing. The limit that did is that of all later updates.
+        def attempt(limit: int) -> tuple[dict[str, float], Metrics]:
+            measured = Metrics()
+            return self._passes(objective, minibatch, limit, measured), measured
+
+        losses, measured = self.within_memory(minibatch, attempt)
+        metrics.merge(measured)
+        return losses
+
+    def within_memory(self, batch: Batch, attempt: Callable[[int], Found]) -> Found:
+        """What passes over a batch find, begun again with smaller micro-batches until memory suffices.
+
+        attempt: from the tokens of a micro-batch. One that failed leaves nothing, no gradient either; the limit that
+        did is that of all later passes. Raises `TrainingError` when a single sequence is too much.
         """
         limit = self.microbatch_tokens
         while True:
-            measured = Metrics()
             try:
-                losses = self._passes(objective, minibatch, limit, measured)
+                found = attempt(limit)
                 break
             except torch.OutOfMemoryError as error:
                 reason = first_line(error)
             # Only here has the error let go of the tensors of the pass that failed.
             self.optimizer.forget_gradient()
             torch.cuda.empty_cache()
-            limit = halved(limit, minibatch, self.policy.packs)
+            limit = halved(limit, batch, self.policy.packs)
         if limit < self.microbatch_tokens:
-            said = "memory ran out in an update: micro-batches have %d tokens instead of %d from here on (%s)"
+            said = "memory ran out: micro-batches have %d tokens instead of %d from here on (%s)"
             _log.warning(said, limit, self.microbatch_tokens, reason)
             self.microbatch_tokens = limit
-        metrics.merge(measured)
-        return losses
+        return found
 
     def _passes(
         self, objective: Objective, minibatch: Batch, limit: int, metrics: Metrics
