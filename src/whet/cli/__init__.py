@@ -44,9 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _wait_briefly() -> None:
     """Lets threads without work stay awake for some microseconds, unless the environment says how they wait.
 
-    To wake one that sleeps takes a virtual machine a tenth of a millisecond, as long as many an operation on a small
-    model; one that stays awake for long takes the core from another program. Read when torch is loaded, which no
-    command has done yet.
+    To wake one that sleeps takes a virtual machine longer than many an operation on a small model; one that stays awake
+    for long takes the core from another program. Read when torch is loaded, which no command has done yet.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # GNU's library, which comes with torch on Linux

@@ -28,28 +28,30 @@ _FLAGS: tuple[list[str], ...] = tuple(
     for processor in (["-march=native"], ["-mcpu=native"], [])
 )
 """On the threads that torch has or on one; for the very processor, as one compiler or the other says it, or for any."""
-
-
 SMALL = 8192
 """Numbers that one thread works through as fast as it wakes another."""
 _KINDS = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "f": ctypes.c_float}
 
 
 @functools.cache
-def load(name: str, **signatures: str) -> ctypes.CDLL | None:
-    """The library of the source `name` beside this file; None where it cannot be had.
-
-    signatures: of its functions, which return nothing: a letter for each argument, `p` a pointer, `n` a whole number,
-    `f` a number with a fraction.
-    """
+def load(name: str) -> ctypes.CDLL | None:
+    """The library of the source `name` beside this file; None where it cannot be had."""
     if os.environ.get("WHET_COMPILE") == "0":
         return None
     try:
-        library = _library(Path(__file__).with_name(name))
+        return _library(Path(__file__).with_name(name))
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         _log.info("%s is not compiled (%s): torch does its work, more slowly", name, error)
         return None
-    for function, kinds in signatures.items():
+
+
+def declared(name: str, **signatures: str) -> ctypes.CDLL | None:
+    """The same library, told what its functions take; they return nothing.
+
+    signatures: of each function a letter an argument, `p` a pointer, `n` a whole number, `f` a number with a fraction.
+    """
+    library = load(name)
+    for function, kinds in signatures.items() if library is not None else ():
         found = getattr(library, function)
         found.argtypes, found.restype = [_KINDS[kind] for kind in kinds], None
     return library

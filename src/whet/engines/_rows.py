@@ -37,9 +37,7 @@ class Rows:
         self._numbers = torch.zeros(_COLUMNS, 0, dtype=torch.int64, device=device)
         self.tokens = torch.zeros(0, width, dtype=torch.int64, device=device)  # [slots, width]
         self.logprobs = torch.zeros(0, width, device=device)
-        self.draws = torch.zeros(
-            0, width, device=device
-        )  # numbers in [0, 1) that decide them, known from the start
+        self.draws = torch.zeros(0, width, device=device)  # what decides each token, in [0, 1)
 
     def __len__(self) -> int:
         return len(self.wishes)
@@ -70,13 +68,13 @@ class Rows:
         here, device = slice(len(self), len(self) + len(wishes)), self._numbers.device
         self._numbers[:, here] = torch.tensor(columns, dtype=torch.int64).T.to(device)
         keys = torch.tensor([w.key for w in wishes]).to(device)
-        self.draws[self._numbers[-1, here]] = uniforms(
-            keys[:, None], torch.arange(self.draws.shape[1], device=device)
-        )
+        places = torch.arange(self.draws.shape[1], device=device)
+        joined = Standing(self._numbers[:, here])
+        self.draws[joined.slot] = uniforms(keys[:, None], places)
         self.wishes += wishes
         self.prompts += prompts
         self._begun += [time.monotonic()] * len(wishes)
-        return Standing(self._numbers[:, here])
+        return joined
 
     def idle(self, count: int) -> None:
         """Sets rows beyond the live ones, up to `count`, to one that may be computed and is never looked at."""

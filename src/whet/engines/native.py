@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 from pydantic import Field
@@ -100,7 +100,7 @@ class NativeEngine:
         while queue or len(flight):
             if should_stop():
                 raise Interrupted
-            most = self._most_rows(decoder, [*queue, *flight.wishes], params) if queue else 0
+            most = self._most_rows(decoder, chain(queue, flight.wishes), params)
             # Refilling pays only in batches: a prefill costs about as much as a decode step of all rows.
             if queue and len(flight) <= most * 7 // 8:
                 flight.admit([queue.popleft() for _ in range(min(most - len(flight), len(queue)))])

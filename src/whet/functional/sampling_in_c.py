@@ -8,7 +8,7 @@ import functools
 import torch
 from torch import Tensor
 
-from whet.compiled import SMALL, load, parts
+from whet.compiled import SMALL, declared, parts
 
 _BLOCK = 128
 """Weights of a block; the source says the same."""
@@ -36,4 +36,4 @@ def draw(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, T
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    return load("sampling.c", draw="ppppnnfpnn")
+    return declared("sampling.c", draw="ppppnnfpnn")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from whet.compiled import SMALL, load, parts
+from whet.compiled import SMALL, declared, load, parts
 from whet.models.attention import Attend
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 @functools.cache
 def library() -> ctypes.CDLL:
     """The compiled functions; there must be some."""
-    found = load(
+    found = declared(
         _SOURCE,
         decode_attention="pnpnn",
         rms_norm="pppppnnfn",

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from whet.compiled import load, parts
+from whet.compiled import declared, load, parts
 
 _SOURCE = "packed_attention.c"
 _SCORES = 2**15
@@ -118,5 +118,5 @@ class _Struct(ctypes.Structure):
 
 @functools.cache
 def _function(name: str) -> Callable[..., None]:
-    found: Callable[..., None] = getattr(load(_SOURCE, **{name: "ppnn"}), name)
+    found: Callable[..., None] = getattr(declared(_SOURCE, **{name: "ppnn"}), name)
     return found

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from whet.compiled import load, parts
+from whet.compiled import declared, parts
 
 MOST_ROWS = 512
 """With more of them a library's own order of the weights costs nothing."""
@@ -81,4 +81,4 @@ def _is_float32(module: nn.Linear) -> bool:
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    return load("linear.c", linear="ppppnnnn", linear_pack="ppnnn")
+    return declared("linear.c", linear="ppppnnnn", linear_pack="ppnnn")
