@@ -2,12 +2,13 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
 from torch import Tensor
 
+from whet.engines._flight import DecoderLike
 from whet.models import decode_step
 from whet.models.kv_cache import CacheSizes, KVCache, Layout, Shape
 
@@ -123,6 +124,27 @@ def layout_of(cache: KVCache, prompt: Sequence[int], lengths: Sequence[int], at:
     """prompt: of each row. lengths: of each prompt. at: the newest token of each row."""
     shape = Shape(len(prompt), len(lengths), max(Counter(prompt).values()), max(lengths), max(at) + 1)
     return Layout(prompt, lengths, shape, cache.own)
+
+
+def one_by_one(
+    decoder: DecoderLike, ids: Tensor, prompts: Sequence[int], lengths: Sequence[int]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """States of the tokens after the prompts, and their places in `ids` `[n, T]`.
+
+    Row i is a sample of prompt `prompts[i]`, which the row begins with. lengths: of each prompt.
+    """
+    decoder.reserve(ids.shape[1])
+    cache = KVCache(decoder.sizes)
+    cache.reserve(len(lengths), max(lengths), len(ids), ids.shape[1] - min(lengths))
+    for number, length in enumerate(lengths):
+        prompt = ids[prompts.index(number), None, :length]
+        decoder(prompt, torch.arange(length)[None], cache.prefill(number))
+    row, start = torch.arange(len(ids)), torch.tensor([lengths[p] for p in prompts])
+    for step in range(ids.shape[1] - max(lengths)):
+        at = start + step
+        layout = layout_of(cache, prompts, lengths, [step] * len(ids))
+        attend = cache.decode(layout, torch.full_like(at, step))
+        yield decoder(ids[row, at][:, None], at[:, None], attend)[:, 0], at
 
 
 def _padded(tokens: Sequence[Tensor]) -> Tensor:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import attended
 import peaked
 from whet.engines.native import Native
 from whet.errors import DataError
@@ -21,9 +22,9 @@ def policy():
 
 @contextmanager
 def inputs_of(policy):
-    """Shapes of the token ids that the module is called with."""
+    """Shapes of the token ids that go through the module."""
     shapes = []
-    hook = policy.module.register_forward_pre_hook(lambda _, args: shapes.append(tuple(args[0].shape)))
+    hook = policy.module.wte.register_forward_pre_hook(lambda _, args: shapes.append(tuple(args[0].shape)))
     yield shapes
     hook.remove()
 
@@ -67,23 +68,46 @@ def test_short_completions_come_before_long_ones(policy):
     assert lengths == sorted(lengths)
 
 
-def test_it_samples_from_the_trainers_own_tensors():
+def wide_policy():
+    """A policy of two layers, and its matrices."""
     settings = FromScratch(num_layers=2, num_heads=4, width=128, context_length=16)
     policy = settings.build(["0123456789+-*="], 0, torch.device("cpu"))
-    matrices = [p for p in policy.module.h.parameters() if p.dim() == 2]
+    return policy, [p for p in policy.module.h.parameters() if p.dim() == 2]
+
+
+def begun(policy):
+    """A generation that has taken steps and is to take more."""
+    asked = peaked.requests(policy, 4, ["1+1="])
+    generation = Native().build(policy).generate(asked, SamplingParams(max_completion_length=8))
+    while len(next(generation).token_ids) == 1:
+        pass
+    return generation
+
+
+def test_it_samples_from_the_trainers_own_tensors(monkeypatch):
+    attended.steps_in("in torch", monkeypatch)
+    policy, matrices = wide_policy()
     held, before = [p.data_ptr() for p in policy.module.parameters()], numbers_held()
-    generation = (
-        Native()
-        .build(policy)
-        .generate(peaked.requests(policy, 2, ["1+1="]), SamplingParams(max_completion_length=8))
-    )
-    next(generation)
+    generation = begun(policy)
     during = {where: size for where, size in numbers_held().items() if where not in before}
     assert sum(during.values()) > 0  # it has keys and values at least
     assert max(during.values()) < min(p.numel() for p in matrices) == 128 * 128
     assert sum(during.values()) < sum(p.numel() for p in matrices) / 10
     list(generation)
     assert [p.data_ptr() for p in policy.module.parameters()] == held
+
+
+def test_in_c_it_has_one_copy_of_the_matrices_until_the_call_ends(monkeypatch):
+    attended.steps_in("in C", monkeypatch)
+    policy, matrices = wide_policy()
+    before = numbers_held()
+    generation = begun(policy)
+    during = sum(size for where, size in numbers_held().items() if where not in before)
+    assert 1.0 < during / sum(p.numel() for p in matrices) < 1.2
+    list(generation)
+    del generation
+    gc.collect()
+    assert sum(size for where, size in numbers_held().items() if where not in before) < 128 * 128
 
 
 def numbers_held():

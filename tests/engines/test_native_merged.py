@@ -71,7 +71,7 @@ def test_what_keys_and_values_may_take_limits_the_rows_in_flight():
     rows = 2**20 // per_row
     assert 1 < rows < 54
     policy.context_length = 600
-    hook = policy.module.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
+    hook = policy.module.wte.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
     asked = [
         type(r)(prompt_ids=r.prompt_ids, keys=r.keys, max_completion_length=12)
         for r in peaked.requests(policy, samples=9)
@@ -93,7 +93,7 @@ def test_long_prompts_that_come_late_make_the_rows_in_flight_fewer():
         for length in (1, 590)
         for i in range(16)
     ]
-    hook = policy.module.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
+    hook = policy.module.wte.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
     found = peaked.draw(Native(cache_mb=1, max_rows=16).build(policy), asked, max_completion_length=4)
     hook.remove()
     assert len(found) == 32

@@ -16,7 +16,6 @@ import attended
 import families
 from whet.models.attention import causal
 from whet.models.decoder import Decoder, is_known
-from whet.models.kv_cache import KVCache
 
 FAMILIES = sorted(families.CONFIGS)
 SCALINGS = {
@@ -56,23 +55,6 @@ def close(found, expected):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
 
 
-def one_by_one(module, ids, prompts, lengths):
-    """States of the tokens after the prompts: row i is a sample of prompt `prompts[i]`, which a row begins with."""
-    decoder = Decoder(module)
-    decoder.reserve(ids.shape[1])
-    cache = KVCache(decoder.sizes)
-    cache.reserve(len(lengths), max(lengths), len(ids), ids.shape[1] - min(lengths))
-    for number, length in enumerate(lengths):
-        prompt = ids[prompts.index(number), None, :length]
-        decoder(prompt, torch.arange(length)[None], cache.prefill(number))
-    row, start = torch.arange(len(ids)), torch.tensor([lengths[p] for p in prompts])
-    for step in range(ids.shape[1] - max(lengths)):
-        at = start + step
-        layout = attended.layout_of(cache, prompts, lengths, [step] * len(ids))
-        attend = cache.decode(layout, torch.full_like(at, step))
-        yield decoder(ids[row, at][:, None], at[:, None], attend)[:, 0], at
-
-
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_states_and_logits_are_those_of_the_module(family, tied):
@@ -84,15 +66,16 @@ def test_states_and_logits_are_those_of_the_module(family, tied):
 
 
 @pytest.mark.parametrize("language", ["in C", "in torch"])
+@pytest.mark.parametrize("frozen", [False, True], ids=["in place", "copied"])
 @pytest.mark.parametrize("adapters", [False, True], ids=["plain", "lora"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_tokens_one_by_one_have_the_states_of_the_whole_row(family, adapters, language, monkeypatch):
+def test_tokens_one_by_one_have_the_states_of_the_whole_row(family, adapters, frozen, language, monkeypatch):
     attended.steps_in(language, monkeypatch)
     module, ids = families.model(family), ids_of(rows=4, tokens=30)
     module = families.with_adapters(module) if adapters else module
     ids[2, :9] = ids[0, :9]  # samples of one prompt
     whole, row = theirs(module, ids), torch.arange(4)
-    for states, at in one_by_one(module, ids, [0, 1, 0, 2], [9, 12, 1]):
+    for states, at in attended.one_by_one(Decoder(module, frozen), ids, [0, 1, 0, 2], [9, 12, 1]):
         close(states, whole[row, at])
 
 
@@ -115,7 +98,7 @@ def test_scaled_rotary_angles_are_those_of_the_module(scaling, language, monkeyp
     module, ids = families.model("llama", rope_scaling=SCALINGS[scaling]), ids_of()
     whole = theirs(module, ids)
     close(ours(module, ids), whole)
-    for states, at in one_by_one(module, ids, [0, 1, 2], [5, 20, 9]):
+    for states, at in attended.one_by_one(Decoder(module), ids, [0, 1, 2], [5, 20, 9]):
         close(states, whole[torch.arange(3), at])
     assert (whole - theirs(families.model("llama"), ids)).abs().max() > 0.1
 
@@ -125,7 +108,7 @@ def test_in_bf16_states_are_as_near_to_float32_as_the_modules_own(family):
     module, ids = families.model(family).bfloat16(), ids_of()
     exact = theirs(module.float(), ids)
     own = theirs(module.bfloat16(), ids)
-    stepped, places = zip(*one_by_one(module, ids, [0, 1, 2], [10, 12, 14]), strict=True)
+    stepped, places = zip(*attended.one_by_one(Decoder(module), ids, [0, 1, 2], [10, 12, 14]), strict=True)
     at = torch.arange(3).expand(len(places), 3), torch.stack(places)
     found, steps = ours(module, ids), torch.stack(stepped)
     assert found.dtype == steps.dtype == torch.bfloat16

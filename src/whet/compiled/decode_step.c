@@ -9,22 +9,26 @@
 
 /* What a step works on, as the caller lays it out; every number is 8 bytes. */
 struct step {
-    const float *q, *k, *v;         /* [n, K, g, D], [n, K, D], [n, K, D] */
-    float *out;                     /* [n, K, g, D] */
-    float *keys, *values;           /* of completions, [R, K, room / 8, D, 8], [R, K, room, D]; new ones are put at `index` */
-    const float *prompt_keys, *prompt_values; /* [P, K, prompt_room / 8, D, 8], [P, K, prompt_room, D] */
+    float *keys, *values;           /* of completions, [L, R, K, room / 8, D, 8], [L, R, K, room, D]; new ones go to `index` */
+    const int64_t *place;           /* [n] where a row lies in them */
+    const float *prompt_keys, *prompt_values; /* [L, P, K, prompt_room / 8, D, 8], [L, P, K, prompt_room, D] */
+    const int64_t *prompt_place;    /* [P] */
     const int64_t *order;           /* [n] rows, those of a prompt after each other */
     const int64_t *prompt, *index;  /* [n] of each row: its prompt, and the place of its newest token */
     const int64_t *prompt_length;   /* [P] */
-    int64_t K, g, D, room, prompt_room;
+    int64_t K, D, room, prompt_room, own_layer, prompt_layer; /* the last two: numbers of a layer's keys */
+    const float *q, *k, *v;         /* [n, K, g, D], [n, K, D], [n, K, D], rows q_row and kv_row numbers apart */
+    float *out;                     /* [n, K, g, D] */
+    int64_t layer, g, q_row, kv_row;
 };
 
 enum { TILE = 16 }; /* rows of one prompt that are computed together */
 
 /* One head of rows order[first..last), all of one prompt. memory: TILE * g * (2 * D + prompt_room + room) numbers. */
 static void tile(const struct step *s, int64_t first, int64_t last, int64_t h, float *memory) {
-    const int64_t D = s->D, g = s->g, head = s->prompt[s->order[first]] * s->K + h;
-    const int64_t seen = s->prompt_length[s->prompt[s->order[first]]], theirs = up(seen), rows = (last - first) * g;
+    const int64_t D = s->D, g = s->g, rows = (last - first) * g, prompt = s->prompt[s->order[first]];
+    const int64_t seen = s->prompt_length[prompt], theirs = up(seen);
+    const int64_t theirs_at = s->layer * s->prompt_layer + (s->prompt_place[prompt] * s->K + h) * s->prompt_room * D;
     int64_t longest = 0;
     for (int64_t i = first; i < last; i++) {
         const int64_t mine = up(s->index[s->order[i]] + 1);
@@ -37,16 +41,17 @@ static void tile(const struct step *s, int64_t first, int64_t last, int64_t h, f
     memset(scores, 0, rows * wide * sizeof(float));
     for (int64_t i = first; i < last; i++)
         for (int64_t d = 0; d < g * D; d += 8)
-            store(q + (i - first) * g * D + d, load(s->q + (s->order[i] * s->K + h) * g * D + d) * scale);
+            store(q + (i - first) * g * D + d, load(s->q + s->order[i] * s->q_row + h * g * D + d) * scale);
     product(rows, D, theirs, (struct numbers){q, D, 1},
-            (struct vectors){s->prompt_keys + head * D * s->prompt_room, 8, 8 * D}, scores, wide);
+            (struct vectors){s->prompt_keys + theirs_at, 8, 8 * D}, scores, wide);
     for (int64_t i = first; i < last; i++) {
-        const int64_t at = s->index[s->order[i]], row = s->order[i] * s->K + h;
-        const int64_t mine = up(at + 1);
-        float *keys = s->keys + row * D * s->room, *values = s->values + row * s->room * D;
+        const int64_t at = s->index[s->order[i]], mine = up(at + 1);
+        const int64_t mine_at = s->layer * s->own_layer + (s->place[s->order[i]] * s->K + h) * s->room * D;
+        float *keys = s->keys + mine_at, *values = s->values + mine_at;
+        const float *k = s->k + s->order[i] * s->kv_row + h * D;
         float *here = scores + (i - first) * g * wide;
-        for (int64_t d = 0; d < D; d++) keys[(at / 8 * D + d) * 8 + at % 8] = s->k[row * D + d];
-        memcpy(values + at * D, s->v + row * D, D * sizeof(float));
+        for (int64_t d = 0; d < D; d++) keys[(at / 8 * D + d) * 8 + at % 8] = k[d];
+        memcpy(values + at * D, s->v + s->order[i] * s->kv_row + h * D, D * sizeof(float));
         product(g, D, mine, (struct numbers){q + (i - first) * g * D, D, 1}, (struct vectors){keys, 8, 8 * D},
                 here + theirs, wide);
         for (int64_t j = 0; j < g; j++) {
@@ -58,7 +63,7 @@ static void tile(const struct step *s, int64_t first, int64_t last, int64_t h, f
                 out + (i - first) * g * D, D);
     }
     product(rows, seen, D, (struct numbers){scores, wide, 1},
-            (struct vectors){s->prompt_values + head * s->prompt_room * D, D, 8}, out, D);
+            (struct vectors){s->prompt_values + theirs_at, D, 8}, out, D);
     for (int64_t i = first; i < last; i++)
         memcpy(s->out + (s->order[i] * s->K + h) * g * D, out + (i - first) * g * D, g * D * sizeof(float));
 }
@@ -87,23 +92,28 @@ void decode_attention(const struct step *s, int64_t n, float *memory, int64_t ro
     EACH_PART tiles(s, n, part, parts, memory + part * room);
 }
 
-/* x += more, where there is more, and out = x * scale * weight with scale = 1 / sqrt(mean(x^2) + eps), kept where there
-   is room for it, over `rows` rows of `width` numbers, a multiple of 8. */
-void rms_norm(float *xs, const float *more, const float *weight, float *outs, float *scales, int64_t rows, int64_t width,
+/* x += more, where there is more, and out = x * scale * weight with scale = 1 / sqrt(mean(x^2) + eps), for one row of `width`
+   numbers, a multiple of 8. Returns the scale. */
+static float rms_norm_row(float *x, const float *more, const float *weight, float *out, int64_t width, float eps) {
+    v8 squares = {0};
+    float sum = 0;
+    for (int64_t i = 0; i < width; i += 8) {
+        v8 value = load(x + i);
+        if (more) store(x + i, value += load(more + i));
+        squares += value * value;
+    }
+    for (int i = 0; i < 8; i++) sum += squares[i];
+    const float scale = 1.0f / __builtin_sqrtf(sum / width + eps);
+    for (int64_t i = 0; i < width; i += 8) store(out + i, load(x + i) * scale * load(weight + i));
+    return scale;
+}
+
+/* The same for `rows` rows; their scales are kept where there is room for them. */
+void rms_norm(float *x, const float *more, const float *weight, float *out, float *scales, int64_t rows, int64_t width,
               float eps, int64_t parts) {
-    EACH_PART for (int64_t r = cut(rows, part, parts); r < cut(rows, part + 1, parts); r++) {
-        float *x = xs + r * width, *out = outs + r * width;
-        v8 squares = {0};
-        float sum = 0;
-        for (int64_t i = 0; i < width; i += 8) {
-            v8 value = load(x + i);
-            if (more) store(x + i, value += load(more + r * width + i));
-            squares += value * value;
-        }
-        for (int i = 0; i < 8; i++) sum += squares[i];
-        const float scale = 1.0f / __builtin_sqrtf(sum / width + eps);
+    EACH_PART for (int64_t r = cut(rows, part, parts), at = r * width; r < cut(rows, part + 1, parts); r++, at += width) {
+        const float scale = rms_norm_row(x + at, more ? more + at : 0, weight, out + at, width, eps);
         if (scales) scales[r] = scale;
-        for (int64_t i = 0; i < width; i += 8) store(out + i, load(x + i) * scale * load(weight + i));
     }
 }
 
@@ -127,20 +137,24 @@ void rms_norm_backward(const float *xs, const float *weight, const float *scales
     }
 }
 
-/* Rotary embedding of q [rows, H, D] and k [rows, K, D] in place, by cos and sin [rows, D], whose halves are alike; D is
-   a multiple of 16. sin has its first half negated. */
-void rotate(float *q, float *k, const float *cosines, const float *sines, int64_t rows, int64_t H, int64_t K, int64_t D,
-            int64_t parts) {
-    EACH_PART for (int64_t r = cut(rows, part, parts); r < cut(rows, part + 1, parts); r++)
-        for (int64_t h = 0; h < H + K; h++) {
-            float *x = h < H ? q + (r * H + h) * D : k + (r * K + h - H) * D;
-            const float *cos = cosines + r * D, *sin = sines + r * D;
-            for (int64_t i = 0; i < D / 2; i += 8) {
-                const v8 a = load(x + i), b = load(x + D / 2 + i);
-                store(x + i, a * load(cos + i) + b * load(sin + i));
-                store(x + D / 2 + i, b * load(cos + D / 2 + i) + a * load(sin + D / 2 + i));
-            }
+/* Rotary embedding of some heads in place, by cos and sin [D], whose halves are alike; D is a multiple of 16. sin has its
+   first half negated. */
+static void rotate_heads(float *x, const float *cos, const float *sin, int64_t heads, int64_t D) {
+    for (const float *end = x + heads * D; x < end; x += D)
+        for (int64_t i = 0; i < D / 2; i += 8) {
+            const v8 a = load(x + i), b = load(x + D / 2 + i);
+            store(x + i, a * load(cos + i) + b * load(sin + i));
+            store(x + D / 2 + i, b * load(cos + D / 2 + i) + a * load(sin + D / 2 + i));
         }
+}
+
+/* The same of q [rows, H, D] and k [rows, K, D]; cos and sin [rows, D]. */
+void rotate(float *q, float *k, const float *cos, const float *sin, int64_t rows, int64_t H, int64_t K, int64_t D,
+            int64_t parts) {
+    EACH_PART for (int64_t r = cut(rows, part, parts); r < cut(rows, part + 1, parts); r++) {
+        rotate_heads(q + r * H * D, cos + r * D, sin + r * D, H, D);
+        rotate_heads(k + r * K * D, cos + r * D, sin + r * D, K, D);
+    }
 }
 
 static inline v8 sigmoid8(v8 x) {
@@ -153,12 +167,11 @@ static inline v8 sigmoid8(v8 x) {
 /* The place of each vector of a part, of `eights` vectors. */
 #define EACH_VECTOR EACH_PART for (int64_t i = 8 * cut(eights, part, parts); i < 8 * cut(eights, part + 1, parts); i += 8)
 
+static inline v8 silu8(v8 x) { return x * sigmoid8(x); }
+
 /* out = gate / (1 + e^-gate) * up. */
 void swiglu(const float *gate, const float *up, float *out, int64_t eights, int64_t parts) {
-    EACH_VECTOR {
-        const v8 x = load(gate + i);
-        store(out + i, x * sigmoid8(x) * load(up + i));
-    }
+    EACH_VECTOR store(out + i, silu8(load(gate + i)) * load(up + i));
 }
 
 /* Of the same, from dy. */
@@ -175,12 +188,9 @@ void swiglu_backward(const float *gate, const float *up, const float *dy, float 
 #define GELU_CUBE 0.044715f
 
 /* x / 2 (1 + tanh(u)) = x / (1 + e^-2u) with u = sqrt(2 / pi) (x + 0.044715 x^3). */
-void gelu(const float *x, float *out, int64_t eights, int64_t parts) {
-    EACH_VECTOR {
-        const v8 value = load(x + i);
-        store(out + i, value * sigmoid8(GELU_SLOPE * value * (1.0f + GELU_CUBE * value * value)));
-    }
-}
+static inline v8 gelu8(v8 x) { return x * sigmoid8(GELU_SLOPE * x * (1.0f + GELU_CUBE * x * x)); }
+
+void gelu(const float *x, float *out, int64_t eights, int64_t parts) { EACH_VECTOR store(out + i, gelu8(load(x + i))); }
 
 /* Of the same, from dy. */
 void gelu_backward(const float *x, const float *dy, float *dx, int64_t eights, int64_t parts) {

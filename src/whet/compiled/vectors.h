@@ -1,6 +1,8 @@
 /* Vectors of 8 floats, and what attention is made of: products in which one side is read number by number and the other a
    vector at a time, and softmax. Vectors are those of GCC and Clang, whatever the processor. */
 
+#pragma once
+
 #include <stdint.h>
 #include <string.h>
 

@@ -22,6 +22,7 @@ from whet.engines.huggingface import HuggingFace, HuggingFaceEngine
 from whet.errors import DataError, Interrupted
 from whet.interfaces import Policy
 from whet.models.decoder import FAMILIES, Decoder, is_known
+from whet.models.frozen_gpt import FrozenGPT
 from whet.models.gpt import GPT
 from whet.models.kv_cache import Shape
 from whet.registry import Plugin
@@ -109,17 +110,17 @@ class NativeEngine:
             if len(flight):
                 flight.step()
 
-    def _most_rows(self, decoder: GPT | Decoder, wishes: Iterable[Wish], params: SamplingParams) -> int:
+    def _most_rows(self, decoder: FrozenGPT | Decoder, wishes: Iterable[Wish], params: SamplingParams) -> int:
         if self._settings.cache_mb is None:
             return self._settings.max_rows
         tokens = max((len(w.prompt_ids) for w in wishes), default=0) + params.max_completion_length
         return self._settings.most_rows(decoder.sizes.token_bytes, tokens)
 
-    def _decoder(self) -> GPT | Decoder:
+    def _decoder(self) -> FrozenGPT | Decoder:
         module = self._policy.module if self._copy is None else self._copy.module()
-        return module if isinstance(module, GPT) else Decoder(module, frozen=True)
+        return FrozenGPT(module) if isinstance(module, GPT) else Decoder(module, frozen=True)
 
-    def _deck(self, decoder: GPT | Decoder, params: SamplingParams) -> Deck:
+    def _deck(self, decoder: FrozenGPT | Decoder, params: SamplingParams) -> Deck:
         """New tensors, which are free again when the call ends; on a GPU those of the last call, which graphs read."""
         if decoder.sizes.device.type != "cuda":
             return Deck(decoder, params)

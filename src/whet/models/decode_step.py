@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 
 from whet.compiled import SMALL, declared, load, parts
-from whet.models.attention import Attend
 
 if TYPE_CHECKING:
     from whet.models.kv_cache import Store
 
-_SOURCE = "decode_step.c"
+_SOURCE = "decoder.c"
 _TILE = 16
 """Rows of one prompt that are computed together, at most; the source says the same."""
 
@@ -30,30 +29,57 @@ def is_possible(dtype: torch.dtype, device: torch.device, *sizes: int) -> bool:
     return fits and load(_SOURCE) is not None
 
 
-def attention(own: Store, prompts: Store, layout: Mapping[str, Tensor], index: Tensor) -> Attend:
+class Attention:
     """Attention of one new token per row, as `KVCache.decode` has it."""
-    kv_heads, size = own.values.shape[2], own.values.shape[4]
-    room = own.length + prompts.length
 
-    def attend(layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q = q.contiguous()
-        out, grouped = torch.empty_like(q), q.shape[2] // kv_heads
+    def __init__(self, own: Store, prompts: Store, layout: Mapping[str, Tensor], index: Tensor) -> None:
         tensors = (
-            *(q, k.contiguous(), v.contiguous(), out, own.keys[layer], own.values[layer]),
-            *(prompts.keys[layer], prompts.values[layer]),
+            *(own.keys, own.values, own.places, prompts.keys, prompts.values, prompts.places),
             *(layout["order"], layout["prompt"], index, layout["lengths"]),
         )
-        numbers = (kv_heads, grouped, size, own.length, prompts.length)
-        step = (ctypes.c_int64 * 17)(*(t.data_ptr() for t in tensors), *numbers)
-
         assert len(layout["order"]) == len(index)
-        memory = q.new_empty(parts(len(index) * kv_heads), _TILE * grouped * (2 * size + room))
+        self._kept, self._rows = tensors, len(index)
+        _, _, kv_heads, own_length, size = own.values.shape
+        sizes = kv_heads, size, own_length, prompts.length, own.values.stride(0), prompts.values.stride(0)
+        self.step = Step(*(t.data_ptr() for t in tensors), *sizes)
+        self._room: int = 2 * size + own_length + prompts.length
+
+    def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """q `[n, 1, H, D/H]`, k and v `[n, 1, K, D/H]`, which are kept -> `[n, 1, H, D/H]`."""
+        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
+        out, step = torch.empty_like(q), self.step
+        step.q, step.k, step.v, step.out = (t.data_ptr() for t in (q, k, v, out))
+        step.layer, step.grouped, step.q_row, step.kv_row = (
+            layer,
+            q.shape[2] // k.shape[2],
+            q.stride(0),
+            k.stride(0),
+        )
+        memory = q.new_empty(parts(self._rows * step.kv_heads), self.memory(step.grouped))
         library().decode_attention(
-            ctypes.addressof(step), len(index), memory.data_ptr(), memory.shape[1], len(memory)
+            ctypes.addressof(step), self._rows, memory.data_ptr(), memory.shape[1], len(memory)
         )
         return out
 
-    return attend
+    def memory(self, grouped: int) -> int:
+        """Numbers that a thread works in; grouped: queries of each key."""
+        return _TILE * grouped * self._room
+
+
+class Step(ctypes.Structure):
+    """`struct step` of the source."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("keys", "values", "place")),
+        *((name, ctypes.c_void_p) for name in ("prompt_keys", "prompt_values", "prompt_place")),
+        *((name, ctypes.c_void_p) for name in ("order", "prompt", "index", "prompt_length")),
+        *(
+            (name, ctypes.c_int64)
+            for name in ("kv_heads", "size", "room", "prompt_room", "own_layer", "prompt_layer")
+        ),
+        *((name, ctypes.c_void_p) for name in ("q", "k", "v", "out")),
+        *((name, ctypes.c_int64) for name in ("layer", "grouped", "q_row", "kv_row")),
+    )
 
 
 def rms_norm(x: Tensor, more: Tensor | None, weight: Tensor, eps: float) -> Tensor:
@@ -88,6 +114,7 @@ def library() -> ctypes.CDLL:
     """The compiled functions; there must be some."""
     found = declared(
         _SOURCE,
+        decode="ppppppnpnn",
         decode_attention="pnpnn",
         rms_norm="pppppnnfn",
         rms_norm_backward="ppppppnnn",

@@ -7,7 +7,6 @@ ones may be computed by other code over the same tensors, or over a copy where t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
 from typing import Any
@@ -18,6 +17,7 @@ from torch.nn.functional import linear, rms_norm, silu
 
 from whet.models import decode_step, decode_step_gpu, fused
 from whet.models.attention import Attend
+from whet.models.decoder_in_c import DecoderInC, Pieces
 from whet.models.kv_cache import CacheSizes
 from whet.models.packed_linear import PackedLinears, is_plain
 
@@ -35,11 +35,12 @@ class Decoder:
         frozen: no weight changes while the decoder is in use, so that copies may stand for them.
         """
         self._module = module
-        self._in_c = _InPlace(decode_step, PackedLinears() if frozen else _Modules.linear)
+        self._linears = PackedLinears() if frozen else None
+        self._in_c = _InPlace(decode_step, self._linears or _Modules.linear)
         self._model = module.model
         self._head = module.get_output_embeddings()
         self._head_size = module.model.layers[0].self_attn.head_dim
-        self._layers = [_Layer.of(layer) for layer in module.model.layers]
+        self._layers = [_pieces(layer) for layer in module.model.layers]
         self._cos = self._sin = torch.empty(0, device=module.device)
 
     @property
@@ -58,18 +59,18 @@ class Decoder:
         """Hidden states after the last norm. positions: `[B, T]`, below what `reserve` was told."""
         x = self._model.embed_tokens(token_ids)
         cos, sin = self._cos[positions], self._sin[positions]  # [B, T, D/H]
+        if self._whole is not None and self._whole.takes(attend, token_ids):
+            return self._whole(x, attend, cos, sin)
         run = self._pieces(token_ids)
         more = None  # what the residual stream is still to be given
         for number, layer in enumerate(self._layers):
             x, y = run.norm(layer.before_attention, x, more)
-            q, k, v = (
-                run.linear(p, y).unflatten(-1, (-1, self._head_size)) for p in (layer.q, layer.k, layer.v)
-            )
+            q, k, v = (run.linear(p, y).unflatten(-1, (-1, self._head_size)) for p in layer.qkv)
             if layer.q_norm is not None:
                 q, k = run.norm(layer.q_norm, q, None)[1], run.norm(layer.k_norm, k, None)[1]
             q, k = run.rotate(q, k, cos, sin)
-            x, y = run.norm(layer.before_mlp, x, run.linear(layer.o, attend(number, q, k, v).flatten(2)))
-            more = run.linear(layer.down, run.gate(run.linear(layer.gate, y), run.linear(layer.up, y)))
+            x, y = run.norm(layer.before_mlp, x, run.linear(layer.out, attend(number, q, k, v).flatten(2)))
+            more = run.linear(layer.down, run.gate(*(run.linear(p, y) for p in layer.up)))
         return run.norm(self._model.norm, x, more)[1]
 
     def read(self, token_ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
@@ -84,6 +85,14 @@ class Decoder:
         if self.has_kernels:
             return _IN_KERNELS if is_step else _ModulesAndKernels
         return _Modules
+
+    @cached_property
+    def _whole(self) -> DecoderInC | None:
+        """All layers of a step in one call; only over copies of weights, and where there is code in C."""
+        if self._linears is None or not self.is_compiled:
+            return None
+        heads = self._module.config.num_attention_heads
+        return DecoderInC(self._layers, self._model.norm, heads, self._linears)
 
     @cached_property
     def is_compiled(self) -> bool:
@@ -122,31 +131,18 @@ class Decoder:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """The pieces of one layer."""
-
-    before_attention: Any
-    q: nn.Module
-    k: nn.Module
-    v: nn.Module
-    q_norm: Any
-    k_norm: Any
-    o: nn.Module
-    before_mlp: Any
-    gate: nn.Module
-    up: nn.Module
-    down: nn.Module
-
-    @classmethod
-    def of(cls, layer: Any) -> _Layer:
-        block, mlp = layer.self_attn, layer.mlp
-        q, k, v, o = block.q_proj, block.k_proj, block.v_proj, block.o_proj
-        norms = getattr(block, "q_norm", None), getattr(block, "k_norm", None)
-        return cls(
-            layer.input_layernorm, q, k, v, *norms, o, layer.post_attention_layernorm,
-            mlp.gate_proj, mlp.up_proj, mlp.down_proj,
-        )  # fmt: skip
+def _pieces(layer: Any) -> Pieces:
+    block, mlp = layer.self_attn, layer.mlp
+    return Pieces(
+        before_attention=layer.input_layernorm,
+        qkv=(block.q_proj, block.k_proj, block.v_proj),
+        q_norm=getattr(block, "q_norm", None),
+        k_norm=getattr(block, "k_norm", None),
+        out=block.o_proj,
+        before_mlp=layer.post_attention_layernorm,
+        up=(mlp.gate_proj, mlp.up_proj),
+        down=mlp.down_proj,
+    )
 
 
 class _Modules:

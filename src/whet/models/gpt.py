@@ -67,10 +67,6 @@ class GPT(nn.Module):
             device=weight.device,
         )
 
-    def reserve(self, length: int) -> bool:
-        """Nothing is new: every position of the context has its weights."""
-        return False
-
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:
         """Normal weights: 0.02 for embeddings, 0.02 sqrt(768 / D) for projections.

@@ -54,6 +54,7 @@ class Store:
         # Code in C replaces what a key that is none says; elsewhere it is weighted by zero, and must be a number.
         made = torch.empty if self.is_compiled else torch.zeros
         self.keys = made(*around, *of_keys, dtype=sizes.dtype, device=sizes.device)
+        self.places = torch.arange(rows)  # where each row lies, for code that can look it up
         self.values = made(*around, self.length, size, dtype=sizes.dtype, device=sizes.device)
 
     def grown(self, rows: int, length: int) -> Store:
@@ -64,17 +65,22 @@ class Store:
         keys = larger.keys[:, : self.rows]
         (keys[:, :, :, : self.length // 8] if self.is_compiled else keys[..., : self.length]).copy_(self.keys)
         larger.values[:, : self.rows, :, : self.length] = self.values
+        larger.places[: self.rows] = self.places
         return larger
 
     def move(self, source: Tensor, target: Tensor) -> None:
-        """Copies rows `source` over rows `target`."""
-        if len(source):
+        """Puts rows `source` in place of rows `target`, and something where they were."""
+        if self.is_compiled:
+            both = torch.cat((source, target))
+            self.places[both] = self.places[both.roll(len(source))]
+        else:
             self.keys[:, target] = self.keys[:, source]
             self.values[:, target] = self.values[:, source]
 
     def fill(self, layer: int, first: int, k: Tensor, v: Tensor) -> None:
         """Keeps the first tokens of rows `first` and after; k and v are `[rows, T, K, D/H]`."""
-        here, length = slice(first, first + k.shape[0]), k.shape[1]
+        length = k.shape[1]
+        here = self.places[first : first + len(k)] if self.is_compiled else slice(first, first + len(k))
         self.values[layer, here, :, :length] = v.transpose(1, 2)
         if self.is_compiled:
             k = pad(k, (0, 0, 0, 0, 0, -length % 8)).unflatten(1, (-1, 8))  # [rows, T / 8, 8, K, D/H]
@@ -202,7 +208,7 @@ class KVCache:
         Nothing in it depends on what a tensor holds, so that a graph of it can be replayed.
         """
         if self.own.is_compiled:
-            return decode_step.attention(self.own, self.prompts, layout.tensors, index)
+            return decode_step.Attention(self.own, self.prompts, layout.tensors, index)
         if self.own.has_kernels:
             return decode_step_gpu.attention(self.own.kept, self.prompts.kept, layout.tensors, index)
         shape, kv_heads = layout.shape, self._sizes.kv_heads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -24,50 +24,68 @@ class PackedLinears:
     """Linear layers as they are now: their weights are copied, into another order, when a layer is first called."""
 
     def __init__(self) -> None:
-        self._layers: dict[nn.Module, _Layer | None] = {}
-        self._weights: dict[tuple[int, torch.Size], Tensor] = {}
+        self._layers: dict[Sequence[nn.Module], Dense | None] = {}
+        self._bytes = 0
 
     def __call__(self, module: nn.Module, x: Tensor) -> Tensor:
         """A layer on x `[n, ..., D]` without gradients, float32 on a CPU. Other modules are called."""
-        if module not in self._layers:
-            self._layers[module] = self._packed(module)
-        layer, rows = self._layers[module], x.shape[:-1].numel()
-        if layer is None or rows > MOST_ROWS:
+        library, layer, rows = _library(), self.joined((module,)), x.shape[:-1].numel()
+        if library is None or layer is None or rows > MOST_ROWS:
             found: Tensor = linear(x, module.weight, module.bias) if is_plain(module) else module(x)
             return found
         x, y = x.contiguous(), x.new_empty(*x.shape[:-1], layer.columns)
-        sizes = rows, layer.depth, layer.columns
-        layer.function(
-            x.data_ptr(), layer.weights, layer.bias, y.data_ptr(), *sizes, parts(layer.columns // 8)
-        )
+        sizes = rows, layer.depth, layer.columns, parts(layer.columns // 8)
+        library.linear(x.data_ptr(), *layer.pointers, y.data_ptr(), *sizes)
         return y
 
-    def _packed(self, module: nn.Module) -> _Layer | None:
-        """None for what is no plain layer, has no code in C, or is too much. Tied weights are packed once."""
+    def joined(self, modules: Sequence[nn.Module]) -> Dense | None:
+        """Layers on the same input as one, which gives what they give side by side; None where it cannot be."""
+        key = tuple(modules)
+        if key not in self._layers:
+            plain = self.can_pack(modules)
+            self._layers[key] = self._packed(plain) if plain else None
+        return self._layers[key]
+
+    def can_pack(self, modules: Sequence[nn.Module]) -> list[nn.Linear]:
+        """The same where all are plain layers of whole vectors with code in C, and not too much; else none."""
+        plain = [m for m in modules if is_plain(m) and len(m.weight) % 8 == 0 and _is_float32(m)]
+        fits = self._bytes + sum(m.weight.nbytes for m in plain) <= MOST_BYTES
+        return plain if fits and len(plain) == len(modules) and _library() is not None else []
+
+    def _packed(self, modules: Sequence[nn.Linear]) -> Dense:
         library = _library()
-        if library is None or not is_plain(module) or len(module.weight) % 8 or not _is_float32(module):
-            return None
-        weight, bias = module.weight.contiguous(), module.bias
+        assert library is not None
+        weight = torch.cat(tuple(m.weight for m in modules))
+        biases = tuple(m.weight.new_zeros(len(m.weight)) if m.bias is None else m.bias for m in modules)
+        bias = None if all(m.bias is None for m in modules) else torch.cat(biases)
         columns, depth = weight.shape
-        place = weight.data_ptr(), weight.shape
-        if place not in self._weights:
-            if sum(kept.nbytes for kept in self._weights.values()) + weight.nbytes > MOST_BYTES:
-                return None
-            packed = self._weights[place] = torch.empty_like(weight)
-            library.linear_pack(weight.data_ptr(), packed.data_ptr(), depth, columns, parts(columns // 8))
-        kept = self._weights[place]
-        return _Layer(library.linear, kept.data_ptr(), 0 if bias is None else bias.data_ptr(), columns, depth)
+        packed = weight.new_empty(columns // 8, depth, 8)
+        library.linear_pack(weight.data_ptr(), packed.data_ptr(), depth, columns, parts(columns // 8))
+        self._bytes += weight.nbytes
+        return Dense(packed, bias)
 
 
 @dataclass(frozen=True, slots=True)
-class _Layer:
-    """What a call needs of a layer."""
+class Dense:
+    """A linear layer as `linear.c` takes it."""
 
-    function: Callable[..., None]
-    weights: int
-    bias: int
-    columns: int
-    depth: int
+    weights: Tensor  # [C / 8, D, 8]
+    bias: Tensor | None  # [C]
+
+    @property
+    def columns(self) -> int:
+        """Numbers that it gives."""
+        return 8 * len(self.weights)
+
+    @property
+    def depth(self) -> int:
+        """Numbers that it takes."""
+        return self.weights.shape[1]
+
+    @property
+    def pointers(self) -> tuple[int, int | None]:
+        """Of weights and bias."""
+        return self.weights.data_ptr(), None if self.bias is None else self.bias.data_ptr()
 
 
 def is_plain(module: nn.Module) -> TypeGuard[nn.Linear]:
@@ -81,4 +99,4 @@ def _is_float32(module: nn.Linear) -> bool:
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    return declared("linear.c", linear="ppppnnnn", linear_pack="ppnnn")
+    return declared("decoder.c", linear="ppppnnnn", linear_pack="ppnnn")

@@ -72,6 +72,7 @@ def footprint(module: nn.Module) -> Footprint:
     heads = _first(sizes, "num_attention_heads")
     head = _first(sizes, "head_dim") or (width // heads if heads else 0)
     inner = _first(sizes, "intermediate_size")
+    knows = isinstance(module, GPT) or is_known(module)
     return Footprint(
         parameters=sum(map(_count, every)),
         trained=sum(map(_count, trained)),
@@ -82,8 +83,8 @@ def footprint(module: nn.Module) -> Footprint:
         num_layers=_first(sizes, "num_layers", "num_hidden_layers"),
         width=width,
         kv_width=_first(sizes, "num_key_value_heads") * head or width,
-        is_known=isinstance(module, GPT) or is_known(module),
-        is_packed=is_known(module) and all(p.dtype == torch.float32 for p in every),
+        is_known=knows,
+        is_packed=knows and all(p.dtype == torch.float32 for p in every),
         saved_per_layer=SAVED_BESIDE_GATES + 4 * inner / width if inner and width else SAVED_PER_LAYER,
         recomputes=any(getattr(m, "gradient_checkpointing", False) for m in module.modules()),
     )
