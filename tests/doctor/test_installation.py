@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from whet import keys
+from whet import compiled, keys
 from whet.doctor import installation
 from whet.errors import ConfigError
 
@@ -33,7 +33,7 @@ def row(what, root=Path("runs")):
 def test_a_machine_in_order_has_a_row_for_everything_and_no_failure(place):
     rows = installation.findings(place / "runs")
     assert [r.what for r in rows if r.status == "FAIL"] == []
-    assert {"Python", "whet", "torch", "device", "memory", "disk", "git", ".env", "Hub"} <= {
+    assert {"Python", "whet", "torch", "device", "memory", "disk", "git", "code in C", ".env", "Hub"} <= {
         r.what for r in rows
     }
     assert all(r.next_step for r in rows if r.status != "OK")
@@ -138,3 +138,15 @@ def test_services_are_waited_for_side_by_side(place, monkeypatch):
     monkeypatch.setattr(installation.extras, "lacks", lambda extra: [] if extra == "wandb" else [extra])
     installation.findings(place)
     assert not both.broken
+
+
+def test_a_machine_without_a_compiler_is_told_what_it_lacks(place, monkeypatch):
+    monkeypatch.setattr(compiled, "load", lambda name: None)
+    found = row("code in C")
+    assert (found.status, found.found) == ("WARN", "not compiled")
+    assert found.next_step.startswith("install gcc or clang")
+    monkeypatch.setenv("WHET_COMPILE", "0")
+    assert (row("code in C").found, row("code in C").next_step[:8]) == (
+        "WHET_COMPILE=0 turns it off",
+        "unset it",
+    )

@@ -102,9 +102,7 @@ def test_a_run_that_the_memory_of_a_cpu_cannot_hold_is_refused_before_it_is_made
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settle, "memory_bytes", lambda: (1000, 2000))
-    with pytest.raises(
-        ConfigError, match=r"needs about 108 kB of memory and there are 2 kB: .*weights"
-    ) as e:
+    with pytest.raises(ConfigError, match=r"needs about 108 kB of memory and there are 2 kB: .*weights") as e:
         launch.start(tiny.config(tmp_path / "runs", max_steps=1))
     assert "batch.microbatch_tokens" in str(e.value)
     assert not (tmp_path / "runs").exists()

@@ -64,14 +64,14 @@ def parts(count: int, smallest: int = 1) -> int:
 
 def _library(source: Path) -> ctypes.CDLL:
     """From the cache, or compiled: also where what lies in the cache is damaged."""
-    compiler = _compiler()
-    path = _cache() / f"{source.stem}-{_identity(source, compiler)}.so"
+    command = _compiler()
+    path = cache() / f"{source.stem}-{_identity(source, command)}.so"
     if path.exists():
         try:
             return ctypes.CDLL(str(path))
         except OSError:
             path.unlink()
-    _compile(source, compiler, path)
+    _compile(source, command, path)
     return ctypes.CDLL(str(path))
 
 
@@ -82,16 +82,17 @@ def _compiler() -> list[str]:
     return shlex.split(found)
 
 
-def _cache() -> Path:
+def cache() -> Path:
+    """Where libraries lie. Raises `RuntimeError` where there is no home."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "whet"
 
 
 def _identity(source: Path, compiler: list[str]) -> str:
+    """Of all sources: they include each other."""
     version = subprocess.run([*compiler, "--version"], capture_output=True, timeout=20, check=True).stdout
-    headers = b"".join(path.read_bytes() for path in sorted(source.parent.glob("*.h")))
-    found = hashlib.sha256(source.read_bytes() + headers + version + f"{_FLAGS}{_processor()}".encode())
-    return found.hexdigest()[:16]
+    sources = b"".join(path.read_bytes() for path in sorted(source.parent.glob("*.[ch]")))
+    return hashlib.sha256(sources + version + f"{_FLAGS}{_processor()}".encode()).hexdigest()[:16]
 
 
 def _processor() -> str:

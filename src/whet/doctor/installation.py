@@ -34,6 +34,7 @@ def findings(runs_root: Path) -> list[Finding]:
         _memory,
         lambda: _disk(runs_root),
         _git,
+        _code_in_c,
         extras.findings,
         _keys,
         _hub,
@@ -150,6 +151,22 @@ def _git() -> Iterable[Finding]:
             found="not found",
             next_step="install it: without it a run does not note the commit of your code",
         )
+
+
+def _code_in_c() -> Iterable[Finding]:
+    """Compiled now, where it is not yet: what a first run would otherwise wait for."""
+    from whet import compiled
+
+    if compiled.load("decoder.c") is not None:
+        yield Finding(what="code in C", status="OK", found=f"compiled, in {compiled.cache()}")
+        return
+    is_off = os.environ.get("WHET_COMPILE") == "0"
+    yield Finding(
+        what="code in C",
+        status="WARN",
+        found="WHET_COMPILE=0 turns it off" if is_off else "not compiled",
+        next_step=f"{'unset it' if is_off else 'install gcc or clang'}: on a CPU torch needs longer for the same",
+    )
 
 
 def _keys() -> Iterable[Finding]:
