@@ -66,10 +66,10 @@ class MatrixStats(torch.autograd.Function):
         ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, temperature: float
     ) -> tuple[Tensor, Tensor]:
         keeps = any(ctx.needs_input_grad) and len(states) * len(weight) <= _most(states)
-        kept, found = [], []
-        for at in _parts(states, len(weight)):
-            logits = _wide(states[at] @ weight.T, temperature)
-            p = logits.softmax(-1)
+        room, kept, found = _Room(states, weight, temperature), [], []
+        for at in room.parts:
+            logits = room.logits(at)
+            p = logits.softmax(-1) if keeps else room.softmax(logits)
             found.append(_read(logits, p, targets[at]))
             kept += [p] if keeps else []
         logprobs, entropy = (torch.cat(columns) for columns in zip(*found, strict=True))
@@ -85,10 +85,12 @@ class MatrixStats(torch.autograd.Function):
         to_states = torch.empty_like(states) if needs_states else None
         # A sum of many parts: 16 bits would lose the later ones in it.
         to_weight = torch.zeros_like(weight, dtype=_wide_type(weight)) if needs_weight else None
-        for i, at in enumerate(_parts(states, len(weight))):
-            p = kept[i] if kept else _wide(states[at] @ weight.T, ctx.temperature).softmax(-1)
+        room = _Room(states, weight, ctx.temperature)
+        for i, at in enumerate(room.parts):
+            p = kept[i] if kept else room.softmax(room.logits(at))
             mine = [None if g is None else g[at] / ctx.temperature for g in grads]
-            change = _change(p, targets[at], entropy[at], mine[0], mine[1]).to(weight.dtype)
+            out = torch.empty_like(p) if kept else p
+            change = _change(p, targets[at], entropy[at], mine[0], mine[1], out).to(weight.dtype)
             if to_states is not None:
                 torch.mm(change, weight, out=to_states[at])
             if to_weight is not None and to_weight.dtype == weight.dtype:
@@ -96,6 +98,36 @@ class MatrixStats(torch.autograd.Function):
             elif to_weight is not None:
                 to_weight += change.T @ states[at]
         return to_states, None if to_weight is None else to_weight.to(weight.dtype), None, None
+
+
+class _Room:
+    """Memory for the logits of some states at a time, and for their softmax, used again by the next ones."""
+
+    def __init__(self, states: Tensor, weight: Tensor, temperature: float) -> None:
+        self._states, self._weight, self._temperature = states, weight, temperature
+        self.parts = _parts(states, len(weight))
+        self._rows = min(len(states), self.parts[0].stop)
+        self._made: dict[str, Tensor] = {}
+
+    def logits(self, at: slice) -> Tensor:
+        """Of some of the states, divided by the temperature; float32 at least."""
+        some = self._states[at]
+        found = self._of("logits", len(some))
+        if found.dtype == self._weight.dtype:
+            torch.mm(some, self._weight.T, out=found)
+        else:
+            found.copy_(some @ self._weight.T)
+        return found if self._temperature == 1.0 else found.div_(self._temperature)
+
+    def softmax(self, logits: Tensor) -> Tensor:
+        """Of logits."""
+        return torch.softmax(logits, -1, out=self._of("softmax", len(logits)))
+
+    def _of(self, name: str, rows: int) -> Tensor:
+        if name not in self._made:
+            shape, dtype = (self._rows, len(self._weight)), _wide_type(self._weight)
+            self._made[name] = self._states.new_empty(shape, dtype=dtype)
+        return self._made[name][:rows]
 
 
 def _parts(states: Tensor, vocab_size: int) -> list[slice]:
@@ -111,17 +143,24 @@ def _most(states: Tensor) -> int:
 
 
 def _change(
-    p: Tensor, targets: Tensor, entropy: Tensor, logprob_grad: Tensor | None, entropy_grad: Tensor | None
+    p: Tensor,
+    targets: Tensor,
+    entropy: Tensor,
+    logprob_grad: Tensor | None,
+    entropy_grad: Tensor | None,
+    out: Tensor,
 ) -> Tensor:
-    """The gradient of the logits, `[m, V]`, of those of log-probabilities and entropies, `[m]` each."""
+    """The gradient of the logits, `[m, V]`, of those of log-probabilities and entropies, `[m]` each; `out` may be p."""
     factor = torch.zeros_like(entropy)
     if logprob_grad is not None:
         factor = factor - logprob_grad
+    pull = None
     if entropy_grad is not None:
         factor = factor - entropy_grad * entropy
-    change = p * factor[:, None]
-    if entropy_grad is not None:
-        change -= torch.xlogy(p, p) * entropy_grad[:, None]
+        pull = torch.xlogy(p, p).mul_(entropy_grad[:, None])
+    change = torch.mul(p, factor[:, None], out=out)
+    if pull is not None:
+        change -= pull
     if logprob_grad is not None:
         change.scatter_add_(1, targets[:, None], logprob_grad[:, None].to(change.dtype))
     return change
