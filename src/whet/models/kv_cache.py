@@ -2,7 +2,7 @@
 
 The samples of a prompt attend to one copy of its keys: their queries are stacked into one product per prompt, so that
 a step reads a prompt once however many samples it has. Both parts are kept dense: row i of a step is row i of the
-cache, and prompts in use come before those that are not.
+cache, wherever it lies, and prompts in use come before those that are not.
 """
 
 from __future__ import annotations
