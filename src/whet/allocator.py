@@ -7,11 +7,11 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # mallopt(3)
 _LARGEST = 2**31 - 1
 _KEPT = 2**25
 """Bytes of the largest block that is kept, the most that glibc takes. Larger ones of many sizes, as logits of a large
-vocabulary are, leave holes: an update of 320 MB then held 2.5 GB."""
+vocabulary are, would leave holes, and the process would grow by them."""
 
 
 def keep_freed_memory() -> None:
-    """Lets the process keep the memory it frees for what it allocates next; with glibc, elsewhere nothing changes.
+    """Lets the process keep what it frees, but for large blocks, for what it allocates next; with glibc, not elsewhere.
 
     Every micro-batch allocates the same activations again. Without this the kernel takes their pages back each time and
     hands them out zeroed, which took 15% of an update of a small model.

@@ -55,7 +55,7 @@ static void normalise(struct norm n, float *x, const float *more, float *out, in
 }
 
 static void apply(struct dense d, const float *x, float *y, int64_t rows, int64_t threads) {
-    linear(x, d.weights, d.bias, y, rows, d.depth, d.columns, least(threads, (d.columns + 7) / 8));
+    linear(x, d.weights, d.bias, y, rows, d.depth, d.columns, least(threads, d.columns / 8));
 }
 
 /* Norms and rotary embedding of queries and keys, which follow each other in a row of `heads`. */

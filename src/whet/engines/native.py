@@ -1,7 +1,8 @@
 """The engine of whet's own models, Llama, Qwen2 and Qwen3: in the trainer's process, reading its own tensors.
 
-A prompt is computed once, and its samples share its keys and values. Rows in flight stay dense: a finished row is
-overwritten by the last live one, so a step costs what is still alive, and free rows are refilled from the queue.
+On a CPU plain layers are read from a copy in another order, which lives as long as one call. A prompt is computed
+once, and its samples share its keys and values. Rows in flight stay dense: a finished row is overwritten by the last
+live one, so a step costs what is still alive, and free rows are refilled from the queue.
 """
 
 from __future__ import annotations

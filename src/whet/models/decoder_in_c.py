@@ -1,6 +1,6 @@
 """A decode step through all layers of a decoder in one call, `decoder.c`: for float32 on a CPU and plain layers.
 
-In a model of a million parameters Python takes a quarter of a rollout between the pieces of a layer.
+In a small model Python takes longer from one piece of a layer to the next than many a piece takes.
 """
 
 from __future__ import annotations

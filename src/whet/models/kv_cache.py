@@ -54,7 +54,9 @@ class Store:
         # Code in C replaces what a key that is none says; elsewhere it is weighted by zero, and must be a number.
         made = torch.empty if self.is_compiled else torch.zeros
         self.keys = made(*around, *of_keys, dtype=sizes.dtype, device=sizes.device)
-        self.places = torch.arange(rows)  # where each row lies, for code that can look it up
+        self.places = torch.arange(
+            rows
+        )  # where each row lies; compiled code looks there, elsewhere rows are moved
         self.values = made(*around, self.length, size, dtype=sizes.dtype, device=sizes.device)
 
     def grown(self, rows: int, length: int) -> Store:
