@@ -9,8 +9,11 @@ import torch
 
 import attended
 import peaked
+from whet.engines import _flight
 from whet.engines.native import Native
 from whet.errors import DataError
+from whet.functional import logprobs
+from whet.functional.sampling import sample
 from whet.policies.from_scratch import FromScratch
 from whet.types import SamplingParams
 
@@ -120,3 +123,17 @@ def test_a_module_of_another_kind_is_refused_with_the_way_out():
     other = SimpleNamespace(module=torch.nn.Linear(2, 2))
     with pytest.raises(DataError, match="transformers model or a from_scratch policy"):
         Native().build(other)
+
+
+def test_logits_of_many_rows_are_held_a_part_at_a_time_with_the_same_outcome(policy, monkeypatch):
+    asked = peaked.requests(policy, samples=9)
+    whole = peaked.draw(Native().build(policy), asked)
+    held, rows = [], 5
+    monkeypatch.setattr(logprobs, "MAX_LOGITS", rows * policy.module.config.vocab_size)
+    monkeypatch.setattr(
+        _flight, "sample", lambda logits, *rest: held.append(len(logits)) or sample(logits, *rest)
+    )
+    parts = peaked.draw(Native().build(policy), asked)
+    assert max(held) == rows
+    assert {at: c.token_ids for at, c in parts.items()} == {at: c.token_ids for at, c in whole.items()}
+    assert all(c.logprobs == pytest.approx(whole[at].logprobs, abs=1e-6) for at, c in parts.items())

@@ -12,6 +12,7 @@ from torch import Tensor
 from whet.engines._graphs import Graphs, rounded
 from whet.engines._rows import Rows, Standing
 from whet.engines._wishes import OnToken, Wish, completion
+from whet.functional.logprobs import rows_at_once
 from whet.functional.sampling import sample
 from whet.models.attention import Attend
 from whet.models.kv_cache import CacheSizes, KVCache, Layout, Shape, Store
@@ -36,6 +37,11 @@ class DecoderLike(Protocol):
 
     def __call__(self, token_ids: Tensor, positions: Tensor, attend: Attend) -> Tensor:
         """Hidden states `[B, T, D]` of token ids `[B, T]` at positions `[B, T]`."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
         ...
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -95,6 +101,7 @@ class Flight:
         self._ending, self._on_token = ending, on_token
         self._cache, self._rows = deck.cache, deck.rows
         self._device = deck.decoder.sizes.device
+        self._at_once = rows_at_once(self._device, deck.decoder.vocab_size)
         self._rows.clear()
         self._longest = 0  # tokens of the row that has most of them
         self._prompts: list[tuple[int, ...]] = []  # of the cache, in its order
@@ -120,7 +127,7 @@ class Flight:
         place = {ids: p for p, ids in enumerate(self._prompts)}
         prompts = [place[w.prompt_ids] for w in wishes]
         joined = self._rows.join(wishes, prompts)
-        self._append(joined, self._decoder.logits(self._last)[torch.tensor(prompts).to(self._device)])
+        self._append(joined, self._last[torch.tensor(prompts).to(self._device)])
         self._longest = max(self._longest, 1)
         self._layout = None
 
@@ -165,11 +172,14 @@ class Flight:
         )
         attend = self._cache.decode(layout, rows.count - 1)
         hidden = self._decoder(newest[:, None], positions[:, None], attend)
-        self._append(rows, self._decoder.logits(hidden[:, 0]))
+        self._append(rows, hidden[:, 0])
 
-    def _append(self, rows: Standing, logits: Tensor) -> None:
-        """Samples the next token of some rows."""
-        tokens, logprobs = sample(logits, self._rows.draws[rows.slot, rows.count], self._params)
+    def _append(self, rows: Standing, hidden: Tensor) -> None:
+        """Samples the next token of some rows, whose logits are held a part at a time where they are many."""
+        draws = self._rows.draws[rows.slot, rows.count]
+        parts = zip(hidden.split(self._at_once), draws.split(self._at_once), strict=True)
+        drawn = [sample(self._decoder.logits(some), theirs, self._params) for some, theirs in parts]
+        tokens, logprobs = (torch.cat(column) for column in zip(*drawn, strict=True))
         self._rows.tokens[rows.slot, rows.count] = tokens
         self._rows.logprobs[rows.slot, rows.count] = logprobs
         rows.count.add_(1)

@@ -23,6 +23,11 @@ Head = Tensor | Callable[[Tensor], Tensor]
 """The matrix `[V, D]` that makes logits of states, or a function `[M, D]` -> `[M, V]`."""
 
 
+def rows_at_once(device: torch.device, vocab_size: int) -> int:
+    """How many rows of logits may be held at once; at least one."""
+    return max(1, MAX_LOGITS * (ON_GPU if device.type == "cuda" else 1) // vocab_size)
+
+
 def token_stats(states: Tensor, head: Head, batch: Batch, entropy_gradient: bool) -> TokenStats:
     """Log-probabilities and entropies of the trained tokens, `[B, T]`, zero elsewhere; float32 at least.
 
@@ -46,7 +51,7 @@ def _stats(states: Tensor, targets: Tensor, head: Head, temperature: float) -> t
         found: tuple[Tensor, Tensor] = function.apply(states, head, targets, temperature)
         return found
     with torch.no_grad():
-        rows = max(1, _most(states) // head(states[:1]).shape[-1])
+        rows = rows_at_once(states.device, head(states[:1]).shape[-1])
     call = _again if len(states) > rows and torch.is_grad_enabled() else _once
     pairs = zip(states.split(rows), targets.split(rows), strict=True)
     parts = [call(_of_logits, some, theirs, head, temperature) for some, theirs in pairs]
@@ -65,12 +70,12 @@ class MatrixStats(torch.autograd.Function):
     def forward(
         ctx: Any, states: Tensor, weight: Tensor, targets: Tensor, temperature: float
     ) -> tuple[Tensor, Tensor]:
-        keeps = any(ctx.needs_input_grad) and len(states) * len(weight) <= _most(states)
+        keeps = any(ctx.needs_input_grad) and len(states) <= rows_at_once(states.device, len(weight))
         room, kept, found = _Room(states, weight, temperature), [], []
         for at in room.parts:
             logits = room.logits(at)
             p = logits.softmax(-1) if keeps else room.softmax(logits)
-            found.append(_read(logits, p, targets[at]))
+            found.append(_read(logits, p, targets[at], out=logits))
             kept += [p] if keeps else []
         logprobs, entropy = (torch.cat(columns) for columns in zip(*found, strict=True))
         ctx.save_for_backward(states, weight, targets, entropy, *kept)
@@ -132,14 +137,9 @@ class _Room:
 
 def _parts(states: Tensor, vocab_size: int) -> list[slice]:
     """Rows of states whose logits are held at once: few enough for a processor's cache, enough to multiply well."""
-    most = max(1, _most(states) // vocab_size)
+    most = rows_at_once(states.device, vocab_size)
     rows = most if states.is_cuda else min(most, max(MIN_ROWS, CACHED_LOGITS // vocab_size))
     return [slice(start, start + rows) for start in range(0, max(1, len(states)), rows)]
-
-
-def _most(states: Tensor) -> int:
-    """Logits that may be held at once."""
-    return MAX_LOGITS * ON_GPU if states.is_cuda else MAX_LOGITS
 
 
 def _change(
@@ -175,11 +175,14 @@ def _wide_type(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def _read(logits: Tensor, p: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probability of each target, and entropy log sum exp(z) - sum p z in nats, of logits and their softmax."""
+def _read(logits: Tensor, p: Tensor, targets: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Log-probability of each target, and entropy log sum exp(z) - sum p z in nats, of logits and their softmax.
+
+    out: memory for the products p z, which may be that of the logits.
+    """
     normaliser = logits.amax(-1) - p.amax(-1).log()  # log sum exp(z); the largest p is no less than 1 / V
-    mean = torch.linalg.vecdot(p, logits)
-    return logits.gather(1, targets[:, None])[:, 0] - normaliser, normaliser - mean
+    logprobs = logits.gather(1, targets[:, None])[:, 0] - normaliser
+    return logprobs, normaliser - torch.mul(p, logits, out=out).sum(-1)
 
 
 def _of_logits(states: Tensor, targets: Tensor, head: Callable[[Tensor], Tensor], temperature: float) -> Any:

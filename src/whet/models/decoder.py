@@ -107,6 +107,11 @@ class Decoder:
         sizes = self.sizes
         return decode_step_gpu.is_possible(sizes.dtype, sizes.device, sizes.head_size)
 
+    @property
+    def vocab_size(self) -> int:
+        """Logits of a token."""
+        return int(self._module.config.vocab_size)
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits over the vocabulary, `[..., V]`."""
         if self.is_compiled and not torch.is_grad_enabled():

@@ -36,6 +36,11 @@ class FrozenGPT:
             return module(token_ids, positions, attend)  # type: ignore[no-any-return]
         return self._whole(module.wte(token_ids) + module.wpe(positions), attend)
 
+    @property
+    def vocab_size(self) -> int:
+        """Logits of a token."""
+        return self._module.config.vocab_size
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits over the vocabulary, `[..., V]`."""
         return self._linears(self._head, hidden)
