@@ -43,3 +43,8 @@ def missing_extra(purpose: str, package: str, extra: str) -> ConfigError:
         f"{purpose} needs the package {package}: pip install {package} (with all of the extra, in whet's folder: "
         f"pip install '.[{extra}]')"
     )
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong; further lines of torch's errors are advice on its own settings."""
+    return str(error).partition("\n")[0]

@@ -12,6 +12,7 @@ import torch
 import tiny
 from whet.algorithms.dr_grpo import DrGRPO
 from whet.algorithms.grpo import GRPO
+from whet.api import Run
 from whet.config import OptimizerConfig, SamplingConfig
 from whet.distributed.world import World
 from whet.engines.native import NativeEngine
@@ -284,3 +285,5 @@ def test_an_engine_that_memory_does_not_suffice_for_names_its_settings(
     assert caught.value.__context__ is None  # which would hold the engine's tensors while the run is saved
     (run,) = list_runs(tmp_path)
     assert (reader.state(run), run.checkpoint().name) == ("failed", "step_000000")
+    with pytest.raises(TrainingError, match=match):
+        Run(run).evaluate()

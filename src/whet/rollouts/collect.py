@@ -1,9 +1,11 @@
 """From examples to scored groups: the one way in which training and evaluation sample and score."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
 
 from whet.config import SamplingConfig
-from whet.errors import DataError
+from whet.errors import DataError, TrainingError, first_line
 from whet.interfaces import Engine, Task
 from whet.rollouts.score import score_text
 from whet.text.prompts import PromptEncoder
@@ -21,16 +23,37 @@ def collect(
     params: SamplingParams,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[RolloutGroup]:
-    """One scored group per item, in the order of the items. Completions are scored as they finish."""
+    """One scored group per item, in the order of the items. Completions are scored as they finish.
+
+    Raises `TrainingError` when the memory of a GPU runs out, `Interrupted` when told to stop.
+    """
     requests = [Request(prompt_ids=encode(e), keys=keys) for e, keys in items]
+    try:
+        found = _samples(task, items, requests, engine.generate(requests, params, should_stop))
+    except torch.OutOfMemoryError as error:
+        found, reason = None, first_line(error)
+    if found is not None:
+        return [
+            RolloutGroup(example=example, rollouts=tuple(samples[i] for i in range(len(keys))))
+            for (example, keys), samples in zip(items, found, strict=True)
+        ]
+    # Raised here, where the engine's tensors are free again and leave room to save the run.
+    raise TrainingError(
+        f"memory ran out while sampling ({reason}). Lower engine.max_rows (completions in flight) or set "
+        "engine.cache_mb (their keys and values), or shorten sampling.max_completion_length "
+        f"({params.max_completion_length}) or sampling.max_prompt_length; then begin again: what was finished is kept"
+    )
+
+
+def _samples(
+    task: Task, items: Sequence[Item], requests: Sequence[Request], completions: Iterable[Completion]
+) -> list[dict[int, Rollout]]:
+    """The rollouts of each request, by sample."""
     found: list[dict[int, Rollout]] = [{} for _ in items]
-    for completion in engine.generate(requests, params, should_stop):
+    for completion in completions:
         example, prompt_ids = items[completion.request][0], requests[completion.request].prompt_ids
         found[completion.request][completion.sample] = _rollout(task, example, prompt_ids, completion)
-    return [
-        RolloutGroup(example=example, rollouts=tuple(samples[i] for i in range(len(keys))))
-        for (example, keys), samples in zip(items, found, strict=True)
-    ]
+    return found
 
 
 def check_prompts(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from whet.config import SamplingConfig
 from whet.doctor.machine import size
-from whet.errors import TrainingError
+from whet.errors import TrainingError, first_line
 from whet.rollouts.batch import microbatches
 from whet.types import Batch
 
@@ -24,24 +23,9 @@ def halved(budget: int, batch: Batch, packs: bool) -> int:
     return max(1, min(budget, int(batch.lengths.sum())) // 2)
 
 
-def first_line(error: Exception) -> str:
-    """What could not be had; further lines are advice on torch's own settings."""
-    return str(error).partition("\n")[0]
-
-
 def in_optimizer(weights: int, error: Exception) -> TrainingError:
     """The error of an optimizer that memory did not suffice for: of a policy with so many bytes to train."""
     return TrainingError(
         f"memory ran out while moving the policy ({first_line(error)}): the moments of AdamW take "
         f"{size(2 * weights)}. Train policy.lora, or lower engine.max_rows or set engine.cache_mb; then resume the run"
-    )
-
-
-def in_sampling(sampling: SamplingConfig, reason: str) -> TrainingError:
-    """The error of an engine that memory did not suffice for."""
-    return TrainingError(
-        f"memory ran out while sampling ({reason}). Lower engine.max_rows (completions in flight) or set "
-        "engine.cache_mb (their keys and values), or shorten sampling.max_completion_length "
-        f"({sampling.max_completion_length}) or sampling.max_prompt_length ({sampling.max_prompt_length}); then resume "
-        "the run"
     )

@@ -6,13 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import torch
-
 from whet.errors import TrainingError
 from whet.rollouts.metrics import records
 from whet.training.failures import check_failures
 from whet.training.job import Job
-from whet.training.out_of_memory import first_line, in_sampling
 from whet.types import Rollout, StepGroups
 
 
@@ -35,11 +32,11 @@ def all_or_nothing(job: Job) -> Iterator[None]:
 def take_groups(job: Job) -> StepGroups:
     """The scored groups of the next step, logged.
 
-    Raises `TrainingError` for a policy that has fallen apart and for an engine that memory does not suffice for, and
-    `VerifierError` when more than `stop.max_failed_frac` of the rewards failed.
+    Raises `TrainingError` for a policy that has fallen apart, what `collect` raises, and `VerifierError` when more than
+    `stop.max_failed_frac` of the rewards failed.
     """
     step = job.state.step + 1
-    groups = _sampled(job, step)
+    groups = job.source.take(step)
     rollouts = [r for g in (*groups.admitted, *groups.refused) for r in g.rollouts]
     _check_finite(rollouts)
     check_failures([(r.example.id, r.text, r.score) for r in rollouts], job.config.stop.max_failed_frac)
@@ -47,15 +44,6 @@ def take_groups(job: Job) -> StepGroups:
     if job.rollouts_log is not None:
         job.rollouts_log.append(*records(step, groups))
     return groups
-
-
-def _sampled(job: Job, step: int) -> StepGroups:
-    try:
-        return job.source.take(step)
-    except torch.OutOfMemoryError as error:
-        reason = first_line(error)
-    # Raised here, where the engine's tensors are free again and leave room to save the run.
-    raise in_sampling(job.config.sampling, reason)
 
 
 def _check_finite(rollouts: Sequence[Rollout]) -> None:

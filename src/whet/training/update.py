@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from whet.distributed.world import World
-from whet.errors import TrainingError
+from whet.errors import TrainingError, first_line
 from whet.functional.reduction import loss_weights
 from whet.interfaces import Policy, Reduction, Want
 from whet.rollouts.batch import microbatches
 from whet.tracking.metrics import Metrics
 from whet.training.optimizer import Optimizer
-from whet.training.out_of_memory import first_line, halved
+from whet.training.out_of_memory import halved
 from whet.types import Batch, TokenStats
 
 _log = logging.getLogger(__name__)
