@@ -109,6 +109,9 @@ def test_arithmetic_writes_its_prompt_as_told() -> None:
         ("base_conversion", {"conversions": [(10, 17)]}),
         ("logic", {"min_operators": 9}),
         ("word_problems", {"max_number": 1}),
+        ("countdown", {"min_numbers": 5}),
+        ("countdown", {"max_target": 100}),
+        ("countdown", {"prompt_format": "{numbers}"}),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(name: str, settings: dict[str, object]) -> None:

@@ -92,7 +92,6 @@ PLUGINS: dict[str, dict[str, str]] = {
     },
     "tasks": {
         "openai/gsm8k": "In whet it is gsm8k",
-        "countdown": "whet has arithmetic, and jsonl for files of yours",
     },
     "verifiers": {
         "accuracy_reward": "The usual choice is numeric (numbers) or exact (texts)",
