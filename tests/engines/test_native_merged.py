@@ -7,6 +7,7 @@ import peaked
 from checkpoints import tiny_checkpoint
 from whet.engines.native import Native
 from whet.errors import ConfigError
+from whet.models.kv_cache import KVCache
 from whet.policies.from_scratch import FromScratch
 from whet.policies.huggingface import HuggingFace
 from whet.seeding import key
@@ -101,3 +102,34 @@ def test_long_prompts_that_come_late_make_the_rows_in_flight_fewer():
     most = 2**20 // (per_token * 594)
     assert max(n for n, width in seen[:first_long] if width == 1) > most
     assert 1 < max(n for n, width in seen[first_long:] if width == 1) <= most
+
+
+def test_keys_and_values_never_take_more_than_they_may(monkeypatch):
+    """Many short prompts, then few long ones, then short ones again: room for many long ones is never made."""
+    sizes, taken, reserve = (
+        FromScratch(num_layers=2, num_heads=4, width=32, context_length=600),
+        [],
+        KVCache.reserve,
+    )
+    policy = sizes.build(["01"], 0, torch.device("cpu"))
+    zero, one = policy.tokenizer.encode("0") + policy.tokenizer.encode("1")
+    asked = [
+        Request(
+            prompt_ids=(*((one if n >> bit & 1 else zero) for bit in range(8)), *(one,) * more), keys=(n,)
+        )
+        for more, numbers in ((0, range(40)), (580, range(8)), (0, range(40, 80)))
+        for n in numbers
+    ]
+
+    def reserved(cache, *shape):
+        made = reserve(cache, *shape)
+        taken.append(sum(t.nbytes for s in (cache.prompts, cache.own) for t in (s.keys, s.values)))
+        return made
+
+    monkeypatch.setattr(KVCache, "reserve", reserved)
+    limited = peaked.draw(Native(cache_mb=1, max_rows=40).build(policy), asked, max_completion_length=4)
+    assert 2**19 < max(taken) < 2**20 * 1.05  # 588 + 4 tokens take the room of 592 + 8
+    most = max(taken)
+    free = peaked.draw(Native(max_rows=40).build(policy), asked, max_completion_length=4)
+    assert max(taken) > 4 * most
+    assert {at: c.token_ids for at, c in limited.items()} == {at: c.token_ids for at, c in free.items()}

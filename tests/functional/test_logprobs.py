@@ -194,3 +194,14 @@ def test_the_head_as_a_matrix_gives_what_it_gives_as_a_layer(monkeypatch, entrop
 def test_a_batch_without_a_trained_token_is_all_zero():
     found = stats(batch([0, 0, 0, 0]))
     assert found.logprobs.tolist() == found.entropy.tolist() == [[0.0, 0.0, 0.0, 0.0]]
+
+
+def test_without_gradients_no_probabilities_are_kept(monkeypatch):
+    reused, real = [], logprobs._Room.softmax
+    monkeypatch.setattr(
+        logprobs._Room, "softmax", lambda room, logits: reused.append(len(logits)) or real(room, logits)
+    )
+    states, weight = random_head((1, 3, 4), (3, 4))
+    with torch.no_grad():
+        of_states(states, weight, batch([0, 1, 1, 1]), False)
+    assert reused == [3]  # into memory that the next part has again

@@ -179,3 +179,14 @@ def test_several_layers_on_one_input_are_joined_as_they_stand():
     joined = packed_linear.PackedLinears().joined((first, second))
     assert (joined.columns, joined.depth) == (40, 64)
     torch.testing.assert_close(joined.bias, torch.cat((torch.zeros(24), second.bias)))
+
+
+def test_memory_is_of_the_states_type_whatever_torchs_default_is():
+    module, ids = gpt(), same_prompts(ids_of())
+    expected = states(FrozenGPT(module), ids)
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        found = states(FrozenGPT(module), ids)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)

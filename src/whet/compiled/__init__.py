@@ -70,7 +70,7 @@ def _library(source: Path) -> ctypes.CDLL:
         try:
             return ctypes.CDLL(str(path))
         except OSError:
-            path.unlink()
+            path.unlink(missing_ok=True)
     _compile(source, command, path)
     return ctypes.CDLL(str(path))
 

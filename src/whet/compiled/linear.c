@@ -9,9 +9,8 @@ enum { DEPTH = 512 }; /* numbers that are added up at once: the fewer, the less 
 /* w [columns, depth] as [columns / 8, depth, 8]; columns are a multiple of 8. */
 void linear_pack(const float *w, float *to, int64_t depth, int64_t columns, int64_t parts) {
     EACH_PART for (int64_t c = cut(columns / 8, part, parts); c < cut(columns / 8, part + 1, parts); c++)
-        for (int64_t i = 0; i < depth; i += 8)
-            for (int64_t d = i; d < least(i + 8, depth); d++)
-                for (int64_t j = 0; j < 8; j++) to[(c * depth + d) * 8 + j] = w[(8 * c + j) * depth + d];
+        for (int64_t d = 0; d < depth; d++)
+            for (int64_t j = 0; j < 8; j++) to[(c * depth + d) * 8 + j] = w[(8 * c + j) * depth + d];
 }
 
 /* Columns [first, last) of y. In which order numbers are added depends on the depth alone: neither on the other rows nor on

@@ -66,25 +66,37 @@ def room_for(shape: Shape, graphs: bool) -> Shape:
 class Deck:
     """A model and the tensors of a generation: for one call, or kept from call to call where graphs read them."""
 
-    def __init__(self, decoder: DecoderLike, params: SamplingParams, graphs: Graphs | None = None) -> None:
-        """graphs: replay steps instead of launching them, and look at their tokens every few steps only."""
+    def __init__(
+        self,
+        decoder: DecoderLike,
+        params: SamplingParams,
+        graphs: Graphs | None = None,
+        is_tight: bool = False,
+    ) -> None:
+        """graphs: replay steps instead of launching them, and look at their tokens every few steps only.
+
+        is_tight: the cache keeps no room beyond what is in use when it has to be made anew.
+        """
         self.graphs = graphs
         self.stride = 1 if graphs is None else _STRIDE
         self.width = width_of(params.max_completion_length, graphs is not None)
         self.decoder = decoder
-        self.cache = KVCache(decoder.sizes)
+        self.cache = KVCache(decoder.sizes, is_tight)
         self.rows = Rows(self.width, decoder.sizes.device)
 
     def reserve(self, prompts: int, prompt_length: int, rows: int) -> None:
-        """Room for that many prompts and rows."""
+        """Room for that many prompts and rows, those in use included."""
         shape = room_for(Shape(rows, prompts, 1, prompt_length, self.width), self.graphs is not None)
-        changed = [
-            self.decoder.reserve(prompt_length + self.width),
-            self.cache.reserve(shape.prompts, shape.prompt_length, shape.rows, shape.own_length),
-            self.rows.reserve(shape.rows),
-        ]
-        if self.graphs is not None and any(changed):
-            self.graphs.clear()
+        changed = [True]
+        try:
+            changed = [
+                self.decoder.reserve(prompt_length + self.width),
+                self.cache.reserve(shape.prompts, shape.prompt_length, shape.rows, shape.own_length),
+                self.rows.reserve(shape.rows),
+            ]
+        finally:  # also where memory ran out half way
+            if self.graphs is not None and any(changed):
+                self.graphs.clear()
 
 
 class Flight:
@@ -120,7 +132,7 @@ class Flight:
         """Takes completions on board: each prompt that is not here yet is computed once, first tokens are sampled."""
         here = set(self._prompts)
         new = sorted({w.prompt_ids: None for w in wishes if w.prompt_ids not in here}, key=len, reverse=True)
-        longest = max(len(w.prompt_ids) for w in wishes)
+        longest = max(map(len, (*here, *new)))
         self._deck.reserve(len(self._prompts) + len(new), longest, len(self) + len(wishes))
         for some in _chunks(new):
             self._prefill(some)

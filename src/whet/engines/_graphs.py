@@ -59,8 +59,8 @@ class Graphs:
     def run(self, step: Step, layout: Layout) -> None:
         """The step of a layout, whose shape is a rounded one."""
         if layout.shape not in self._seen:
-            self._seen[layout.shape] = layout, None
             step(layout)
+            self._seen[layout.shape] = layout, None
             return
         held, replay = self._seen[layout.shape]
         if held is not layout:

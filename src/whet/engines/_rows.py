@@ -32,12 +32,14 @@ class Rows:
         """width: tokens of the longest completion, and those that are sampled beyond its end."""
         self.wishes: list[Wish] = []
         self.prompts: list[int] = []  # of the cache, of each row
-        self._begun: list[float] = []  # when each row had its first token
+        self._begun: list[float] = []  # when each row was admitted
         self._free: list[int] = []
         self._numbers = torch.zeros(_COLUMNS, 0, dtype=torch.int64, device=device)
         self.tokens = torch.zeros(0, width, dtype=torch.int64, device=device)  # [slots, width]
-        self.logprobs = torch.zeros(0, width, device=device)
-        self.draws = torch.zeros(0, width, device=device)  # what decides each token, in [0, 1)
+        self.logprobs = torch.zeros(0, width, dtype=torch.float32, device=device)
+        self.draws = torch.zeros(
+            0, width, dtype=torch.float32, device=device
+        )  # what decides each token, in [0, 1)
 
     def __len__(self) -> int:
         return len(self.wishes)

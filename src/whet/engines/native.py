@@ -40,7 +40,8 @@ class Native(Plugin):
     max_rows: int = Field(default=512, ge=1)
     """Completions in flight; more of them queue."""
     cache_mb: int | None = Field(default=None, ge=1)
-    """Limit of what keys and values take; fewer completions are then in flight. Default: as many as max_rows allows."""
+    """Limit of what keys and values take; fewer completions are then in flight. Default: as many as max_rows allows.
+    Lengths are rounded up to 8 tokens beyond it, on a GPU to 128 and rows to a power of two."""
     merged: bool = False
     """With LoRA: sample from a copy of the model with the adapters folded in, made anew after every update. A step
     costs less, the copy takes the memory of the model, and its log-probabilities are the adapters' up to rounding."""
@@ -96,7 +97,7 @@ class NativeEngine:
         """
         wishes = wishes_of(requests, self._policy, params)
         queue = deque(islice(wishes, self._settings.max_rows))
-        decoder = self._decoder()
+        decoder, version = self._decoder(), self._policy.version
         ending = Ending(self._policy.tokenizer, params.stop)
         flight = Flight(self._deck(decoder, params), params, ending, on_token)
         while queue or len(flight):
@@ -107,7 +108,7 @@ class NativeEngine:
             if queue and len(flight) <= most * 7 // 8:
                 flight.admit([queue.popleft() for _ in range(min(most - len(flight), len(queue)))])
                 queue.extend(islice(wishes, max(0, self._settings.max_rows - len(queue))))
-            yield from flight.landed(self._policy.version)
+            yield from flight.landed(version)
             if len(flight):
                 flight.step()
 
@@ -123,10 +124,11 @@ class NativeEngine:
 
     def _deck(self, decoder: FrozenGPT | Decoder, params: SamplingParams) -> Deck:
         """New tensors, which are free again when the call ends; on a GPU those of the last call, which graphs read."""
+        is_tight = self._settings.cache_mb is not None
         if decoder.sizes.device.type != "cuda":
-            return Deck(decoder, params)
+            return Deck(decoder, params, None, is_tight)
         weights = tuple(p.data_ptr() for p in decoder.parameters())
         if self._kept is None or self._kept[0] != (params, weights):
             self._kept = None  # what it holds is free before anything new is taken
-            self._kept = (params, weights), Deck(decoder, params, Graphs(recorder()))
+            self._kept = (params, weights), Deck(decoder, params, Graphs(recorder()), is_tight)
         return self._kept[1]

@@ -17,7 +17,9 @@ ON_GPU = 4
 """So many times more on a GPU, where a product of few rows takes as long as one of many."""
 
 CACHED_LOGITS = 2**22
+"""Logits held at once on a CPU where that is enough rows: what its caches hold."""
 MIN_ROWS = 256
+"""Rows of a product that multiplies well."""
 
 Head = Tensor | Callable[[Tensor], Tensor]
 """The matrix `[V, D]` that makes logits of states, or a function `[M, D]` -> `[M, V]`."""
@@ -48,6 +50,8 @@ def token_stats(states: Tensor, head: Head, batch: Batch, entropy_gradient: bool
 def _stats(states: Tensor, targets: Tensor, head: Head, temperature: float) -> tuple[Tensor, Tensor]:
     if isinstance(head, Tensor):
         function = KernelStats if is_possible(states, head) else MatrixStats
+        if not torch.is_grad_enabled():
+            head = head.detach()  # else a function takes it that there will be a backward pass
         found: tuple[Tensor, Tensor] = function.apply(states, head, targets, temperature)
         return found
     with torch.no_grad():

@@ -22,7 +22,7 @@ def is_possible(logits: Tensor) -> bool:
 def draw(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Tokens and log-probabilities as `sampling.sample` has them, of all the vocabulary at a temperature above 0.
 
-    Logits that are no distribution, with a NaN or nothing finite, give token 0 with a log-probability of NaN.
+    Logits that are no distribution, with a NaN, inf or nothing finite, give token 0 and a log-probability of NaN.
     """
     library, (rows, size) = _library(), logits.shape
     assert library is not None

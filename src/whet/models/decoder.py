@@ -61,7 +61,7 @@ class Decoder:
         cos, sin = self._cos[positions], self._sin[positions]  # [B, T, D/H]
         if self._whole is not None and self._whole.takes(attend, token_ids):
             return self._whole(x, attend, cos, sin)
-        run = self._pieces(token_ids)
+        run = self._pieces(token_ids, attend)
         more = None  # what the residual stream is still to be given
         for number, layer in enumerate(self._layers):
             x, y = run.norm(layer.before_attention, x, more)
@@ -78,9 +78,10 @@ class Decoder:
         self.reserve(token_ids.shape[1])
         return self(token_ids, positions, attend)
 
-    def _pieces(self, token_ids: Tensor) -> type[_Modules | _WithGradients] | _InPlace:
+    def _pieces(self, token_ids: Tensor, attend: Attend) -> type[_Modules | _WithGradients] | _InPlace:
         is_step = token_ids.shape[1] == 1 and not torch.is_grad_enabled()
         if self.is_compiled:
+            is_step = is_step and isinstance(attend, decode_step.Attention)  # prompts of one token are none
             return self._in_c if is_step else _WithGradients
         if self.has_kernels:
             return _IN_KERNELS if is_step else _ModulesAndKernels

@@ -52,7 +52,7 @@ class DecoderInC:
     def _are_plain(self) -> bool:
         """Whether all linear layers are plain ones, and not too much to be copied."""
         linear = [m for p in self._pieces for m in (*p.qkv, p.out, *p.up, p.down)]
-        return bool(self._linears.can_pack(linear))
+        return self._linears.can_pack(linear) is not None
 
     def __call__(
         self, x: Tensor, attend: Attention, cos: Tensor | None = None, sin: Tensor | None = None
@@ -62,7 +62,7 @@ class DecoderInC:
         step.grouped = self._heads // step.kv_heads
         room = attend.memory(step.grouped)
         if len(self._memory) < (size := threads * room + len(x) * self._packed.row):
-            self._memory = torch.empty(size)
+            self._memory = x.new_empty(size)
         turning = (None, None) if cos is None or sin is None else (cos.data_ptr(), sin.data_ptr())
         structs = ctypes.addressof(self._packed.decoder), ctypes.addressof(step)
         states = x.data_ptr(), *turning, out.data_ptr(), len(x)
@@ -80,9 +80,11 @@ class _Packed:
     def __init__(self, layers: Sequence[Pieces], last: nn.Module, linears: PackedLinears) -> None:
         joined = [_joined(p, linears) for p in layers]
         qkv, out, up, down = joined[0]
-        self._kept = joined, (_Layer * len(layers))(*map(_layer, layers, joined))  # what pointers point to
+        norms = [[_Copy(m) for m in (p.before_attention, p.q_norm, p.k_norm, p.before_mlp)] for p in layers]
+        rows = (_Layer * len(layers))(*map(_layer, norms, joined))
         about = len(layers), out.columns, down.depth, len(layers[0].up) == 2
-        self.decoder = _Decoder(ctypes.addressof(self._kept[1]), _norm(last), *about)
+        self._kept = joined, norms, rows, (ending := _Copy(last))  # what pointers point to
+        self.decoder = _Decoder(ctypes.addressof(rows), ending.norm, *about)
         self.row = out.columns + out.depth + down.depth + max(qkv.columns, up.columns)
         """Numbers that `decode` needs for a row."""
 
@@ -123,19 +125,25 @@ class _Decoder(ctypes.Structure):
 
 def _joined(pieces: Pieces, linears: PackedLinears) -> list[Dense]:
     """The linear layers as the source names them."""
-    found = map(linears.joined, (pieces.qkv, (pieces.out,), pieces.up, (pieces.down,)))
-    return [dense for dense in found if dense is not None]
+    found = []
+    for modules in (pieces.qkv, (pieces.out,), pieces.up, (pieces.down,)):
+        dense = linears.joined(modules)
+        assert dense is not None  # `takes` has asked
+        found.append(dense)
+    return found
 
 
-def _layer(pieces: Pieces, joined: Sequence[Dense]) -> _Layer:
-    norms = (pieces.before_attention, pieces.q_norm, pieces.k_norm, pieces.before_mlp)
-    return _Layer(*map(_norm, norms), *(_Dense(*d.pointers, d.depth, d.columns) for d in joined))
+def _layer(norms: Sequence[_Copy], joined: Sequence[Dense]) -> _Layer:
+    return _Layer(*(n.norm for n in norms), *(_Dense(*d.pointers, d.depth, d.columns) for d in joined))
 
 
-def _norm(module: Any) -> _Norm:
-    """Of LayerNorm, of an RMSNorm of transformers, or of none."""
-    if module is None:
-        return _Norm()
-    if isinstance(module, nn.LayerNorm):
-        return _Norm(module.weight.data_ptr(), module.bias.data_ptr(), module.eps)
-    return _Norm(module.weight.data_ptr(), None, module.variance_epsilon)
+class _Copy:
+    """LayerNorm, an RMSNorm of transformers, or none, with weights of its own."""
+
+    def __init__(self, module: Any) -> None:
+        self.norm = _Norm()
+        if module is not None:
+            bias = module.bias if isinstance(module, nn.LayerNorm) else None
+            eps = module.eps if isinstance(module, nn.LayerNorm) else module.variance_epsilon
+            self._kept = [None if t is None else t.detach().clone() for t in (module.weight, bias)]
+            self.norm = _Norm(*(None if t is None else t.data_ptr() for t in self._kept), eps)

@@ -59,16 +59,24 @@ class Store:
         )  # where each row lies; compiled code looks there, elsewhere rows are moved
         self.values = made(*around, self.length, size, dtype=sizes.dtype, device=sizes.device)
 
-    def grown(self, rows: int, length: int) -> Store:
-        """This store where it is large enough, else a larger one with the same content."""
+    def sized(self, rows: int, length: int, is_tight: bool) -> Store:
+        """This store where it is large enough, else another with the same content.
+
+        is_tight: that one has room for so much and no more, which has to be all that is in use.
+        """
         if rows <= self.rows and length <= self.length:
             return self
-        larger = Store(self._sizes, max(rows, self.rows), max(length, self.length))
-        keys = larger.keys[:, : self.rows]
-        (keys[:, :, :, : self.length // 8] if self.is_compiled else keys[..., : self.length]).copy_(self.keys)
-        larger.values[:, : self.rows, :, : self.length] = self.values
-        larger.places[: self.rows] = self.places
-        return larger
+        if not is_tight:
+            rows, length = max(rows, self.rows), max(length, self.length)
+        other = Store(self._sizes, rows, length)
+        count, shared = min(self.rows, other.rows), min(self.length, other.length)
+        here = self.places[:count] if self.is_compiled else slice(count)
+        if self.is_compiled:
+            other.keys[:, :count, :, : shared // 8] = self.keys[:, here, :, : shared // 8]
+        else:
+            other.keys[:, :count, ..., :shared] = self.keys[:, here, ..., :shared]
+        other.values[:, :count, :, :shared] = self.values[:, here, :, :shared]
+        return other
 
     def move(self, source: Tensor, target: Tensor) -> None:
         """Puts rows `source` in place of rows `target`, and something where they were."""
@@ -177,16 +185,20 @@ def _grid(prompt: Tensor, order: Tensor, lengths: Sequence[int], shape: Shape) -
 class KVCache:
     """The keys and values of a generation, in room that is allocated once and grows only when it must."""
 
-    def __init__(self, sizes: CacheSizes) -> None:
-        self._sizes = sizes
+    def __init__(self, sizes: CacheSizes, is_tight: bool = False) -> None:
+        """is_tight: room that has become too small is given up for just what is asked for, and in use."""
+        self._sizes, self._is_tight = sizes, is_tight
         self.prompts = Store(sizes, 0, 0)
         self.own = Store(sizes, 0, 0)
 
     def reserve(self, prompts: int, prompt_length: int, rows: int, length: int) -> bool:
-        """Room for that many prompts and rows, and for tokens of each; whether anything had to be made anew."""
+        """Room for that many prompts and rows, and for tokens of each; whether anything had to be made anew.
+
+        All that is in use has to be counted.
+        """
         before = self.prompts, self.own
-        self.prompts = self.prompts.grown(prompts, prompt_length)
-        self.own = self.own.grown(rows, length)
+        self.prompts = self.prompts.sized(prompts, prompt_length, self._is_tight)
+        self.own = self.own.sized(rows, length, self._is_tight)
         return before != (self.prompts, self.own)
 
     def covering(self, shape: Shape) -> Shape:

@@ -29,8 +29,9 @@ class PackedLinears:
 
     def __call__(self, module: nn.Module, x: Tensor) -> Tensor:
         """A layer on x `[n, ..., D]` without gradients, float32 on a CPU. Other modules are called."""
-        library, layer, rows = _library(), self.joined((module,)), x.shape[:-1].numel()
-        if library is None or layer is None or rows > MOST_ROWS:
+        library, rows = _library(), x.shape[:-1].numel()
+        layer = self.joined((module,)) if rows <= MOST_ROWS else None
+        if library is None or layer is None:
             found: Tensor = linear(x, module.weight, module.bias) if is_plain(module) else module(x)
             return found
         x, y = x.contiguous(), x.new_empty(*x.shape[:-1], layer.columns)
@@ -43,19 +44,23 @@ class PackedLinears:
         key = tuple(modules)
         if key not in self._layers:
             plain = self.can_pack(modules)
-            self._layers[key] = self._packed(plain) if plain else None
+            self._layers[key] = None if plain is None else self._packed(plain)
         return self._layers[key]
 
-    def can_pack(self, modules: Sequence[nn.Module]) -> list[nn.Linear]:
-        """The same where all are plain layers of whole vectors with code in C, and not too much; else none."""
+    def can_pack(self, modules: Sequence[nn.Module]) -> list[nn.Linear] | None:
+        """The same where all are plain layers of whole vectors with code in C, and not too much; else None."""
         plain = [m for m in modules if is_plain(m) and len(m.weight) % 8 == 0 and _is_float32(m)]
         fits = self._bytes + sum(m.weight.nbytes for m in plain) <= MOST_BYTES
-        return plain if fits and len(plain) == len(modules) and _library() is not None else []
+        return plain if fits and len(plain) == len(modules) and _library() is not None else None
 
     def _packed(self, modules: Sequence[nn.Linear]) -> Dense:
         library = _library()
         assert library is not None
-        weight = torch.cat(tuple(m.weight for m in modules))
+        weight = (
+            torch.cat(tuple(m.weight for m in modules))
+            if len(modules) > 1
+            else modules[0].weight.contiguous()
+        )
         biases = tuple(m.weight.new_zeros(len(m.weight)) if m.bias is None else m.bias for m in modules)
         bias = None if all(m.bias is None for m in modules) else torch.cat(biases)
         columns, depth = weight.shape
