@@ -194,7 +194,7 @@ class Config(Settings):
     runs_root: str = Field(default_factory=_runs_root)
     trackers: tuple[str, ...] = ("console", "jsonl", "tensorboard")
     device: str = "auto"
-    num_threads: int | None = Field(default=None, ge=1)
+    num_threads: int | None = Field(default=None, ge=1, le=256)
     """CPU threads of torch. Default on a CPU: by the size of the policy and the cores of the machine (the rule is in
     docs/performance.md), written into the run, so that whoever resumes or evaluates it has as many."""
     stage: Literal["rl", "sft"] = "rl"

@@ -67,11 +67,14 @@ def check_prompts(
         if length == 0:
             raise DataError(f"the prompt of {example.id} is empty: the first token needs one before it")
         if length > room:
+            way_out = "Raise sampling.max_prompt_length"
+            if left < length:
+                way_out = "Lower sampling.max_completion_length, take a policy with a longer context"
             raise DataError(
-                f"the prompt of {example.id} has {length} tokens and {room} are allowed: sampling.max_prompt_length "
-                f"is {sampling.max_prompt_length}, and the context of {context_length} less "
-                f"sampling.max_completion_length {sampling.max_completion_length} leaves {left}. Raise them, or leave "
-                "the example out"
+                f"the prompt of {example.id} has {length} tokens and {max(0, room)} are allowed: "
+                f"sampling.max_prompt_length is {sampling.max_prompt_length}, and the context of {context_length} less "
+                f"sampling.max_completion_length {sampling.max_completion_length} leaves {max(0, left)}. {way_out}, or "
+                "leave the example out"
             )
 
 
