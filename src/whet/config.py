@@ -51,8 +51,8 @@ class SamplingConfig(Settings):
     stop: tuple[str, ...] = ()
     """A completion ends once its text holds one of these."""
     timeout_s: float | None = Field(default=None, gt=0.0)
-    """Seconds from its first token after which a completion ends where it is, truncated. What a clock decides is not
-    repeated bit for bit."""
+    """Seconds from its first token after which a completion ends where it is, truncated, in evaluations too. What a
+    clock decides is not repeated bit for bit."""
 
     @field_validator("stop")
     @classmethod

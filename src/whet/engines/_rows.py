@@ -37,9 +37,7 @@ class Rows:
         self._numbers = torch.zeros(_COLUMNS, 0, dtype=torch.int64, device=device)
         self.tokens = torch.zeros(0, width, dtype=torch.int64, device=device)  # [slots, width]
         self.logprobs = torch.zeros(0, width, dtype=torch.float32, device=device)
-        self.draws = torch.zeros(
-            0, width, dtype=torch.float32, device=device
-        )  # what decides each token, in [0, 1)
+        self.draws = torch.zeros_like(self.logprobs)  # what decides each token, in [0, 1)
 
     def __len__(self) -> int:
         return len(self.wishes)

@@ -126,7 +126,7 @@ class NativeEngine:
         """New tensors, which are free again when the call ends; on a GPU those of the last call, which graphs read."""
         is_tight = self._settings.cache_mb is not None
         if decoder.sizes.device.type != "cuda":
-            return Deck(decoder, params, None, is_tight)
+            return Deck(decoder, params, is_tight=is_tight)
         weights = tuple(p.data_ptr() for p in decoder.parameters())
         if self._kept is None or self._kept[0] != (params, weights):
             self._kept = None  # what it holds is free before anything new is taken

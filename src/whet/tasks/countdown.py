@@ -15,7 +15,7 @@ class Countdown(GeneratedTask):
     """Each number at most once, + - * / and parentheses. Tag: `numbers` (how many).
 
     Every problem has a solution that uses all numbers; no intermediate result of it is negative or a fraction.
-    The same numbers in another order are on the same side of the split.
+    The same numbers and target, in another order, are on the same side of the split.
     """
 
     min_numbers: int = Field(default=3, ge=2)

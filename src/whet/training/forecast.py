@@ -23,7 +23,7 @@ from whet.training.footprint import MASTER_BYTES, Footprint, footprint
 from whet.training.job import Data, Horizon
 
 LOGITS_COPIES = 4
-"""Logits, their softmax, its product with them for the entropy, and the gradient."""
+"""Logits, their softmax, its product with them for the entropy, and the gradient: of a head that is no matrix."""
 LOGIT_BYTES = 4
 """Logits are float32, whatever the weights are."""
 

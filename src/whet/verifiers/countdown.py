@@ -7,7 +7,7 @@ from collections import Counter
 
 from whet.errors import DataError
 from whet.interfaces import Verifier
-from whet.text.expressions import Expression, NotAnExpression, read_expression
+from whet.text.expressions import MAX_DIGITS, Expression, NotAnExpression, read_expression
 from whet.text.tags import marked_answer
 from whet.types import Example, Score
 from whet.verifiers._answers import nothing_to_compare
@@ -18,15 +18,14 @@ class Countdown(Verifier):
 
     The answer is one solution, such as `(25-3)*7`, or the numbers and the value, such as `3 7 25 = 154`. Its numbers
     may be used once each. The completion's expression is its marked answer (`<answer>`, else `####`, else `\\boxed{}`),
-    else its last line; `= 154` may follow it. Powers, decimal
-    points, signs and `//` are malformed.
+    else its last line; `= 154` may follow it. Powers, decimal points, signs and `//` are malformed.
     """
 
     must_use_all: bool = False
     """Every number has to be used."""
     right: float = 1.0
     legal: float = 0.0
-    """An expression of the numbers with another value."""
+    """An expression of the numbers with another value, or followed by a false one."""
     wrong: float = 0.0
 
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
@@ -76,11 +75,11 @@ def _counted(text: str) -> Counter[int]:
 
 
 def _integer(text: str) -> int:
-    """A whole number, not a text that `int` alone would read."""
-    expression = read_expression(text)
-    if len(expression.numbers) != 1 or not text.strip().isdigit():
+    """A whole number in plain digits; `int` would read more than these."""
+    text = text.strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
         raise NotAnExpression(text)
-    return expression.numbers[0]
+    return int(text)
 
 
 def _found(text: str, target: int) -> tuple[Expression | None, bool]:
