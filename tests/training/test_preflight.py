@@ -212,7 +212,7 @@ def test_the_cache_takes_what_was_forecast(config, monkeypatch, family, max_rows
     policy.module = policy.module if family == "from_scratch" else families.model(family, vocab_size=13)
     sizes = sizes_of(policy, data, PROMPT, CPU)
     decks = []
-    monkeypatch.setattr(native, "Deck", lambda *about: decks.append(Deck(*about)) or decks[0])
+    monkeypatch.setattr(native, "Deck", lambda *about, **more: decks.append(Deck(*about, **more)) or decks[0])
     encode = PromptEncoder(policy.tokenizer, PROMPT)
     longest = max(data.train, key=lambda example: len(encode(example)))
     prompts = [longest, *(example for example in data.train if example is not longest)]
