@@ -28,7 +28,7 @@ extras: $(VENV)/.extras ## add every optional package to .venv, so that none of 
 
 $(VENV)/.extras: $(READY)
 	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $$(command -v uv || echo $(BIN)/uv) pip install --quiet --compile-bytecode \
-	  -c constraints.txt -e ".[data,quant,serve,trackio,wandb]"
+	  -c constraints.txt -e ".[data,json,math,quant,reasoning_gym,serve,trackio,wandb]"
 	@touch $@
 
 test-all: $(VENV)/.extras ## the default tests and the slow proofs, those of optional packages too

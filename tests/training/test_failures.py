@@ -464,8 +464,10 @@ def test_a_second_signal_ends_the_process_at_once(tmp_path: Path, monkeypatch: A
         return 0.0
 
     monkeypatch.setattr(tiny, "letters_right", twice)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     with pytest.raises(KeyboardInterrupt):
         start(tmp_path)
+    signal.signal(signal.SIGINT, before)
     summary = list_runs(tmp_path)[0].summary()
     assert (summary["state"], summary["why"]) == ("stopped", "KeyboardInterrupt")
 
