@@ -1,0 +1,1 @@
+"""Runs what may hang, crash or attack, outside this process."""
