@@ -1,0 +1,160 @@
+"""The fork server: a small warm interpreter whose children each run one program. Standard library only.
+
+Requests are packets on the socket with descriptor 3: `{"start": {...}}` with the child's socket and its standard
+streams, `{"kill": pid}`. It ends when the socket closes, and its children with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+_HERE = str(Path(__file__).parent)
+sys.path.insert(0, _HERE)
+import _child  # type: ignore[import-not-found]  # noqa: E402
+import _confine  # type: ignore[import-not-found]  # noqa: E402
+
+sys.path.remove(_HERE)
+
+CONTROL = 3
+_STREAMS = 4
+_PRELOADED = (  # what programs import most; each costs every child some of its fork
+    *("bisect", "collections", "collections.abc", "copy", "dataclasses", "functools", "heapq", "itertools"),
+    *("math", "operator", "random", "re", "string", "typing"),
+)
+
+
+class Server:
+    """The children by pid, each with the server's copy of its socket."""
+
+    def __init__(self, settings: dict[str, Any], control: socket.socket) -> None:
+        self._settings = settings
+        self._control = control
+        self._cages: dict[tuple[str, ...], Any] = {}
+        self._children: dict[int, tuple[int | None, int]] = {}
+        """pid -> (pidfd, socket)."""
+
+    def run(self) -> None:
+        """Serves until nobody asks any more."""
+        while True:
+            pidfds = [pidfd for pidfd, _ in self._children.values() if pidfd is not None]
+            blind = len(pidfds) < len(self._children)  # no pidfd on this system: look every few milliseconds
+            control = self._control.fileno()
+            ready, _, _ = select.select([control, *pidfds], [], [], 0.005 if blind else None)
+            if blind or len(ready) > (control in ready):
+                self._reap()
+            if control in ready and not self._serve():
+                break
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+
+    def _serve(self) -> bool:
+        """One request; False when there will be no more."""
+        message, descriptors, _, _ = socket.recv_fds(self._control, 2**16, _STREAMS)
+        if not message:
+            return False
+        request = json.loads(message)
+        if "start" in request:
+            pid = self._start(request["start"], descriptors)
+            self._control.send(json.dumps({"pid": pid}).encode())
+        elif request["kill"] in self._children:
+            os.kill(request["kill"], signal.SIGKILL)
+        return True
+
+    def _start(self, request: dict[str, Any], descriptors: list[int]) -> int:
+        cage = self._cage(tuple(request["limits"]["packages"]))
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                _become(self._settings["standard"], request, descriptors, cage)
+            except BaseException as error:  # noqa: BLE001 - a child must never become a second server
+                code = _failed(error)
+            finally:
+                os._exit(code)
+        for descriptor in descriptors[1:]:
+            os.close(descriptor)
+        self._children[pid] = (os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None, descriptors[0])
+        return pid
+
+    def _cage(self, packages: tuple[str, ...]) -> Any:
+        """For programs that may import these packages; None with `unsafe`."""
+        if packages not in self._cages:
+            readable = [*self._settings["readable"], *packages]
+            self._cages[packages] = None if self._settings["unsafe"] else _confine.Cage(readable)
+        return self._cages[packages]
+
+    def _reap(self) -> None:
+        """Tells how children ended, after whatever they said themselves."""
+        while self._children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            pidfd, channel = self._children.pop(pid)
+            if pidfd is not None:
+                os.close(pidfd)
+            with socket.socket(fileno=channel) as last:
+                last.setblocking(False)
+                body = json.dumps({"ended": os.waitstatus_to_exitcode(status)}).encode()
+                with contextlib.suppress(OSError):  # where nobody listens, or the child has filled the socket
+                    last.send(struct.pack("!I", len(body)) + body)
+
+
+def _failed(error: BaseException) -> int:
+    """71 when the child cannot be confined; a loss of the connection is an ordinary end."""
+    if type(error).__name__ == "Closed":
+        return 0
+    print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    return 71
+
+
+def _become(standard: list[str], request: dict[str, Any], descriptors: list[int], cage: Any) -> None:
+    """Turns this fork of the server into a child, and serves until its end."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.setsid()
+    for target, source in (
+        (3, descriptors[0]),
+        (0, descriptors[1]),
+        (1, descriptors[2]),
+        (2, descriptors[3]),
+    ):
+        os.dup2(source, target, inheritable=False)
+    channel = socket.socket(fileno=3)
+    os.chdir(request["scratch"])
+    sys.path[:] = [*standard, *request["limits"]["packages"]]
+    _confine.set_limits(request["limits"])
+    if cage is None:
+        os.closerange(4, _confine._MOST_DESCRIPTORS)
+    else:
+        cage.enter(request["scratch"])
+    _child.serve(channel, request["nonce"], request["name"])
+
+
+def main() -> None:
+    """Reads the settings, imports what programs often need, and serves."""
+    control = socket.socket(fileno=CONTROL)
+    for name in _PRELOADED:
+        __import__(name)
+    parent, settings = os.getppid(), json.loads(control.recv(2**16))
+    if sys.platform == "linux":
+        _confine._libc.prctl(1, signal.SIGKILL, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.getppid() != parent:
+        return
+    gc.collect()
+    gc.freeze()  # so that a child's collector does not copy every page
+    control.send(b"ready")
+    Server({**settings, "standard": list(sys.path)}, control).run()
+
+
+if __name__ == "__main__":
+    main()

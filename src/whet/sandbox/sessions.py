@@ -1,0 +1,294 @@
+"""Programs of a model, each in a child of its own: `session(code).call("f", 1)`, `run_python(code, stdin)`.
+
+A child can read the interpreter, write plain files into a scratch folder that is removed, use its share of time and
+memory, and nothing else: no network, no processes, no signals to others. What it sends back is plain data.
+
+It does not protect against bugs of the kernel or of the processor, against a program that learns which files exist
+(not what is in them), or reads the clock and the machine's name and load; and what runs at once shares the cores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from whet.sandbox import _frames, _values
+from whet.sandbox._fork_server import server_for
+from whet.sandbox.limits import Limits, SandboxError, SandboxResult
+from whet.sandbox.settings import way_now
+
+_START_S = 30.0
+_GO_S = 0.2
+_MOST_BYTES = 2**24
+_SIGXCPU = 24
+
+Answering = Callable[[str, list[str]], dict[str, Any]]
+"""What a checker's question gets: `{"value": json text}` or `{"raised": why}`."""
+
+
+def session(code: str, limits: Limits = Limits(), name: str = "program") -> Session:  # noqa: B008 - frozen
+    """A child that has run `code` as the module `name`, ready for calls; `started` says what came of that.
+
+    Use it in a `with`, or close it. Raises `SandboxError` when there can be no sandbox here.
+    """
+    return Session(code, limits, name)
+
+
+def run_python(code: str, stdin: str = "", limits: Limits = Limits()) -> SandboxResult:  # noqa: B008 - frozen
+    """Runs a program from its beginning to its end, as `__main__`, with `stdin` to read.
+
+    `sys.exit()` and `sys.exit(0)` are an end like another; any other code is status `raised`.
+    """
+    with Session(code, limits, "__main__", stdin) as program:
+        result = program.started
+    if result.kind == "SystemExit" and result.detail.partition(",")[0] in (
+        "SystemExit: None",
+        "SystemExit: 0",
+    ):
+        return SandboxResult(status="ok", stdout=result.stdout, stderr=result.stderr, wall_s=result.wall_s)
+    return result
+
+
+class Session:
+    """One child. Not for several threads at once."""
+
+    def __init__(
+        self, code: str, limits: Limits, name: str, stdin: str = "", answering: Answering | None = None
+    ) -> None:
+        self._limits = limits
+        self._answering = answering
+        self._nonce = secrets.token_hex(16)
+        self._number = 0
+        self._read = [0, 0]
+        self._ended: SandboxResult | None = None
+        self._open(name, stdin)
+        self.started = self._do(limits.timeout_s, do="define", code=code)
+        """What came of running the code itself."""
+
+    def call(self, name: str, *args: Any) -> SandboxResult:
+        """Calls a function of the program, such as `f` or `Class.method`, with plain data.
+
+        After a call that ended the child every further one has its status. Raises `ValueError` for arguments that
+        are no plain data.
+        """
+        return self._call(name, [_values.dumps(arg) for arg in args], keep=False)
+
+    def close(self) -> None:
+        """Ends the child and removes its folder."""
+        if self._channel.fileno() < 0:
+            return
+        if self._ended is None:
+            self._channel.shutdown(socket.SHUT_WR)  # no more requests: an honest child goes by itself
+        if self._ended is not None or not self._has_gone(_GO_S):
+            self._kill()
+        self._channel.close()
+        for stream in self._streams:
+            os.close(stream)
+        try:
+            os.rmdir(self._scratch)  # noqa: PTH106 - empty as a rule, and a session should cost little
+        except OSError:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _call(self, name: str, args: list[str], keep: bool) -> SandboxResult:
+        return self._do(self._limits.timeout_s, do="call", name=name, args=args, keep=keep)
+
+    def _operate(self, number: int, name: str, args: list[str]) -> SandboxResult:
+        return self._do(self._limits.timeout_s, do="operate", object=number, name=name, args=args)
+
+    def _open(self, name: str, stdin: str) -> None:
+        """The child, confined and ready; on a new server where the old one is lost."""
+        for is_last in (False, True):
+            try:
+                self._server = server_for(way_now())
+                self._start(name, stdin)
+                return
+            except SandboxError:
+                if is_last or not self._server.is_lost:
+                    raise
+
+    def _start(self, name: str, stdin: str) -> None:
+        self._scratch = self._server.scratch()
+        self._channel, theirs = socket.socketpair()
+        self._streams = [_stream(), _stream()]
+        entry = _stream(stdin.encode("utf-8", "surrogatepass"))
+        request = {
+            "scratch": self._scratch,
+            "nonce": self._nonce,
+            "name": name,
+            "limits": self._limits.in_child(),
+        }
+        try:
+            with theirs:
+                self._pid = self._server.start(request, [theirs.fileno(), entry, *self._streams])
+            self._wait_until_ready()
+        except SandboxError:
+            self.close()
+            raise
+        finally:
+            os.close(entry)
+
+    def _wait_until_ready(self) -> None:
+        try:
+            ready = _frames.receive(self._channel, time.monotonic() + _START_S)
+        except (_frames.Closed, TimeoutError) as error:
+            ready = repr(error).encode()
+        if json.loads(ready if ready[:1] == b"{" else b"{}").get("nonce") != self._nonce:
+            raise SandboxError(
+                f"the sandbox could not confine a program: {self._printed(1) or ready.decode()}"
+            )
+
+    def _do(self, timeout_s: float, **request: Any) -> SandboxResult:
+        if self._ended is not None:
+            return self._ended
+        start = time.monotonic()
+        try:
+            message = self._exchange(request, start + timeout_s)
+            about = _checked(message)
+        except TimeoutError:
+            about = {"status": "timeout", "detail": f"not done after {timeout_s:g} s"}
+        except _Died as error:
+            about = error.about
+        if about["status"] in ("timeout", "died"):
+            self._kill()
+        result = SandboxResult(
+            **about, wall_s=time.monotonic() - start, stdout=self._printed(0), stderr=self._printed(1)
+        )
+        if about["status"] in ("timeout", "died"):
+            self._ended = result
+        return result
+
+    def _exchange(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
+        self._number += 1
+        try:
+            self._channel.settimeout(max(0.001, deadline - time.monotonic()))
+            _frames.send(self._channel, json.dumps({"number": self._number, **request}).encode())
+            while True:
+                message = self._message(deadline)
+                if "ask" not in message:
+                    return message
+                assert self._answering is not None
+                reply = self._answering(message["ask"], message["args"])
+                self._channel.settimeout(max(0.001, deadline - time.monotonic()))
+                _frames.send(self._channel, json.dumps(reply).encode())
+        except _frames.Closed as error:
+            raise _Died(f"the process ended ({error})") from None
+
+    def _message(self, deadline: float) -> dict[str, Any]:
+        """The child's next message, if it is one that this request can get."""
+        text = _frames.receive(self._channel, deadline, _MOST_BYTES, self._check_disk)
+        try:
+            message = json.loads(text)
+            is_ours = message["nonce"] == self._nonce if "ended" not in message else True
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise _Died("it wrote something else than an answer") from None
+        if "ended" in message:
+            code = message["ended"]
+            if code == -_SIGXCPU:
+                raise _Died("CPU time used up", "timeout")
+            raise _Died(f"the process ended itself with {_ending(code)}")
+        asks = "ask" in message and self._answering is not None
+        if not is_ours or not (asks or message.get("number") == self._number):
+            raise _Died("it wrote something else than an answer")
+        return message  # type: ignore[no-any-return]
+
+    def _check_disk(self) -> None:
+        used = 0
+        with os.scandir(self._scratch) as entries:
+            for count, entry in enumerate(entries):
+                used += entry.stat(follow_symlinks=False).st_size + 4096
+                if used > self._limits.disk_mb * 2**20 or count > 10_000:
+                    raise _Died("its files are too large")
+
+    def _kill(self) -> None:
+        """Ends the child and waits for its end."""
+        self._server.kill(self._pid)
+        self._has_gone(_START_S)
+
+    def _has_gone(self, timeout_s: float) -> bool:
+        """Whether the child's end, which the server announces by closing its side, comes in time."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            while not self._server.is_lost and (left := deadline - time.monotonic()) > 0:
+                self._channel.settimeout(left)
+                if not self._channel.recv(2**16):
+                    return True
+        except TimeoutError:
+            return False
+        except OSError:
+            pass  # the server has gone, and its children with it
+        return self._server.is_lost
+
+    def _printed(self, which: int) -> str:
+        """What the child has printed since the last time, up to the limit."""
+        start, end = self._read[which], os.fstat(self._streams[which]).st_size
+        if end <= start:
+            return ""
+        self._read[which] = end
+        most = self._limits.output_kb * 1024
+        return os.pread(self._streams[which], most, start).decode("utf-8", "replace")
+
+
+class _Died(Exception):
+    """The child has gone, or must go."""
+
+    def __init__(self, detail: str, status: str = "died") -> None:
+        super().__init__(detail)
+        self.about = {"status": status, "detail": detail}
+
+
+def _checked(message: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a result, read as the words of a stranger."""
+    status = message.get("status")
+    if status == "ok":
+        try:
+            return {"status": "ok", "value": _values.loads(message["value"], Kept)}
+        except (_values.NotPlain, KeyError) as error:
+            raise _Died(f"it wrote something else than an answer ({error})") from None
+    if status not in ("raised", "memory"):
+        raise _Died("it wrote something else than an answer")
+    return {
+        "status": status,
+        "detail": str(message.get("detail"))[:400],
+        "kind": str(message.get("kind"))[:60],
+    }
+
+
+class Kept:
+    """Stands for an object that stays in the child."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+def _ending(code: Any) -> str:
+    return f"signal {-code}" if isinstance(code, int) and code < 0 else f"exit code {code}"
+
+
+def _stream(content: bytes | None = None) -> int:
+    """A file without a name, with this content; the program's output has its file size limit."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("stream")
+    else:
+        descriptor, path = tempfile.mkstemp()
+        Path(path).unlink()
+    if content:
+        os.write(descriptor, content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
