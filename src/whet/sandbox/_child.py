@@ -6,6 +6,7 @@ program should return is never here, and the value that it did return is compare
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import json
 import random
@@ -40,7 +41,7 @@ def serve(channel: socket.socket, nonce: str, name: str) -> None:
         answer(ask=question, args=[_values.dumps(arg, _number) for arg in args])
         reply = json.loads(_frames.receive(channel))
         if "raised" in reply:
-            raise CandidateError(reply["raised"])
+            raise _as_raised(reply["kind"], reply["raised"])
         return _values.loads(reply["value"], module.__dict__["__whet_handle__"])
 
     do = {
@@ -56,8 +57,13 @@ def serve(channel: socket.socket, nonce: str, name: str) -> None:
         answer(number=request["number"], **_outcome(do[request["do"]], request))
 
 
-class CandidateError(Exception):
-    """The program under test raised, ended or was ended; the message says which."""
+def _as_raised(kind: str, detail: str) -> Exception:
+    """What the program under test raised, of the same built-in class, so that tests may expect it."""
+    found = getattr(builtins, kind, None)
+    if isinstance(found, type) and issubclass(found, Exception) and found is not AssertionError:
+        with contextlib.suppress(TypeError):  # a class that needs other arguments
+            return found(detail)
+    return RuntimeError(detail)
 
 
 def _number(handle: Any) -> int:
@@ -78,7 +84,8 @@ def _outcome(do: Callable[[Any], str], request: Any) -> dict[str, Any]:
     except _values.NotPlain as error:
         return {"status": "raised", "kind": "NotPlain", "detail": f"not plain data: {error}"}
     except SystemExit as error:
-        return {"status": "raised", "kind": "SystemExit", "detail": f"SystemExit: {error.code}"[:300]}
+        code = error.code if type(error.code) in (int, type(None)) else "a text"
+        return {"status": "raised", "kind": "SystemExit", "detail": f"SystemExit: {code}"[:300]}
     except BaseException as error:  # noqa: BLE001 - whatever the program raises
         return {"status": "raised", "kind": _name_of(error), "detail": _described(error)}
     finally:
@@ -113,7 +120,14 @@ def _described(error: BaseException) -> str:
 
 
 def _define(module: types.ModuleType, request: dict[str, Any]) -> str:
-    exec(compile(request["code"], _FILENAME, "exec", dont_inherit=True), module.__dict__)
+    try:
+        exec(compile(request["code"], _FILENAME, "exec", dont_inherit=True), module.__dict__)
+    except Exception:
+        if module.__name__ == "__main__":  # a program like any other says where it failed
+            import traceback
+
+            traceback.print_exc()
+        raise
     return "null"
 
 

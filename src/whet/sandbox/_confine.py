@@ -6,6 +6,7 @@ Landlock (files, TCP, signals), seccomp (system calls), limits, capabilities. Do
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -79,11 +80,13 @@ class Cage:
     """What the children of a server have in common, prepared once."""
 
     def __init__(self, readable: Iterable[str]) -> None:
-        """readable: files and folders."""
+        """readable: files and folders; one that this user cannot reach is left out."""
         self._machine = platform.machine()
         self._code = _seccomp.program(self._machine, _PLACE)
-        self._rules = [_rule(_open(p), _READ if os.path.isdir(p) else _READ_FILE) for p in readable]  # noqa: PTH112
-        self._rules.append(_rule(_open("/dev/null"), _READ_FILE | 1 << 1))
+        self._rules = [_rule(_open("/dev/null"), _READ_FILE | 1 << 1)]
+        for path in readable:
+            with contextlib.suppress(PermissionError, FileNotFoundError):
+                self._rules.append(_rule(_open(path), _READ if os.path.isdir(path) else _READ_FILE))  # noqa: PTH112
         abi = landlock_abi()
         self._files = _FILE_RIGHTS[min(abi, 5)]
         network = 0b11 if abi >= 4 else 0  # bind and connect
@@ -96,7 +99,11 @@ class Cage:
 
         For good, and for every thread; no descriptor beyond 3 is left. Raises `OSError` when the kernel refuses.
         """
-        for option, value in ((_PR_SET_PDEATHSIG, _SIGKILL), (_PR_SET_DUMPABLE, 0), (_PR_SET_NO_NEW_PRIVS, 1)):
+        for option, value in (
+            (_PR_SET_PDEATHSIG, _SIGKILL),
+            (_PR_SET_DUMPABLE, 0),
+            (_PR_SET_NO_NEW_PRIVS, 1),
+        ):
             _check(_libc.prctl(option, value, 0, 0, 0), "prctl")
         ruleset = _check(_libc.syscall(_CREATE_RULESET, *self._attributes, 0), "landlock")
         own = _rule(_open(scratch), (_SCRATCH | _TRUNCATE) & self._files)

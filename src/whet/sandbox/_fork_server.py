@@ -56,8 +56,9 @@ class ForkServer:
         command = [_python(), "-I", "-S", "-B", "-X", "utf8", str(_OURS / "_server.py")]
         if way.is_bubblewrapped:
             command = [*_bubblewrap(self.folder), *command]
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the server
         with theirs:
-            self._process = _start(command, theirs.fileno(), way.user)
+            self._process = _start(command, theirs.fileno(), self._said.fileno(), way.user)
         self._tell({"readable": _readable(), "unsafe": way.is_unsafe})
         self.is_lost = False
 
@@ -96,6 +97,7 @@ class ForkServer:
         self._control.close()
         self._process.kill()
         self._process.wait()
+        self._said.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _tell(self, settings: dict[str, Any]) -> None:
@@ -105,7 +107,9 @@ class ForkServer:
         except OSError:
             ready = b""
         if ready != b"ready":
-            said = self._process.stderr.read().decode(errors="replace") if self._process.stderr else ""
+            self._process.kill()
+            self._process.wait()
+            said = os.pread(self._said.fileno(), 2**16, 0).decode(errors="replace")
             self.close()
             raise SandboxError(
                 f"the sandbox's server did not start: {said.strip()[-500:] or 'no word from it'}"
@@ -161,7 +165,7 @@ def _python() -> str:
     return getattr(sys, "_base_executable", None) or sys.executable
 
 
-def _start(command: list[str], descriptor: int, user: int | None) -> subprocess.Popen[bytes]:
+def _start(command: list[str], descriptor: int, said: int, user: int | None) -> subprocess.Popen[bytes]:
     def place() -> None:
         os.dup2(descriptor, 3)
 
@@ -171,7 +175,7 @@ def _start(command: list[str], descriptor: int, user: int | None) -> subprocess.
         pass_fds=(3,) if descriptor == 3 else (3, descriptor),
         preexec_fn=place,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stderr=said,
         env={"LANG": "C.UTF-8", "PYTHONHASHSEED": "0"},
         cwd="/",
         **identity,

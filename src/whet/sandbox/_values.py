@@ -11,6 +11,7 @@ from typing import Any
 
 _PLAIN = (type(None), bool, str, float)
 _MANY: dict[type, str] = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
+_TYPES = {t.__name__: t for t in (bool, bytes, complex, dict, float, frozenset, int, list, set, str, tuple)}
 _BIG = 2**53
 
 
@@ -59,6 +60,8 @@ def _encoded(value: Any, keep: Callable[[Any], int] | None) -> Any:
         return {"dict": [[_encoded(k, keep), _encoded(v, keep)] for k, v in value.items()]}
     if kind in (bytes, bytearray):
         return {kind.__name__: value.hex()}
+    if kind is type and value in _TYPES.values():
+        return {"type": value.__name__}
     if kind is complex:
         return {"complex": [value.real, value.imag]}
     if kind.__module__ == "fractions" and kind.__name__ == "Fraction":
@@ -122,6 +125,7 @@ _MAKE: dict[str, Callable[[Any], Any]] = {
     "complex": lambda v: complex(*v),
     "Fraction": lambda v: _fraction(int(v[0], 16), int(v[1], 16)),
     "range": lambda v: range(*v),
+    "type": lambda v: _TYPES[v],
 }
 
 

@@ -115,8 +115,8 @@ class Session:
     def _open(self, name: str, stdin: str) -> None:
         """The child, confined and ready; on a new server where the old one is lost."""
         for is_last in (False, True):
+            self._server = server_for(way_now())
             try:
-                self._server = server_for(way_now())
                 self._start(name, stdin)
                 return
             except SandboxError:

@@ -1,0 +1,84 @@
+"""Tests of a data set, run beside the program and not with it."""
+
+from __future__ import annotations
+
+import pytest
+
+from whet.sandbox import Limits
+from whet.sandbox.checks import check, defined_names, free_names
+
+QUICK = Limits(timeout_s=0.4)
+
+
+@pytest.mark.parametrize(
+    ("program", "tests"),
+    [
+        ("def f(x): return x + 1", "assert f(1) == 2"),
+        ("def f(x): return x / 3", "assert abs(f(1) - 0.333) < 1e-3"),
+        ("def f(x): return (i for i in range(x))", "assert list(f(3)) == [0, 1, 2]"),
+        ("def f(x): return map(str, x)", "assert [y for y in f([1, 2])] == ['1', '2']"),
+        ("class P:\n    def __init__(self, a): self.a = a\ndef f(ps): return max(p.a for p in ps)",
+         "assert f([P(1), P(5)]) == 5"),
+        ("class N:\n    def __init__(self, v): self.v, self.next = v, None\ndef f(n): return n.next.v",
+         "n = N(1)\nn.next = N(7)\nassert f(n) == 7"),
+        ("def f(x):\n    if x < 0: raise ValueError('negative')",
+         "try:\n    f(-1)\n    assert False\nexcept ValueError as error:\n    assert 'negative' in str(error)"),
+        ("def f(x, kind): return [y for y in x if type(y) is kind]", "assert f([1, 'a'], int) == [1]"),
+        ("def f(x): return x", "assert f(sys.maxsize) == sys.maxsize"),
+    ],
+)  # fmt: skip
+def test_a_right_program_passes(program, tests):
+    assert check(program, tests, names=tuple(defined_names(program))).ok
+
+
+@pytest.mark.parametrize(
+    ("program", "detail"),
+    [
+        ("def f(x): return x", "a test failed"),
+        ("def f(x): return None", "a test failed"),
+        (
+            "def g(x): return 2",
+            "in the tests: AttributeError: AttributeError: module 'program' has no attribute 'f'",
+        ),
+        ("def f(x): raise AssertionError('passed')", "in the tests: RuntimeError: AssertionError: passed"),
+        ("def f(x):\n    while True: pass", "not done after 0.4 s"),
+        ("def f(x): import os; os._exit(0)", "the process ended itself with exit code 0"),
+        ("1 / 0", "ZeroDivisionError: division by zero, line 1 of the program"),
+    ],
+)
+def test_a_wrong_program_fails_for_a_reason(program, detail):
+    result = check(program, "assert f(1) == 2", names=("f",), limits=QUICK)
+    assert not result.ok
+    assert result.detail.startswith(detail)
+
+
+def test_helpers_of_the_data_set_are_not_the_programs():
+    setup = "def helper(x):\n    return x * 10\ndef f(x):\n    '''Stub.'''"
+    program = "def helper(x): return 20\ndef f(x): return 20"
+    assert check(program, "assert f(2) == helper(2)", setup, ("f",)).ok
+    assert not check(program, "assert f(3) == helper(3)", setup, ("f",)).ok
+
+
+def test_a_program_that_needs_the_names_of_builtins_gets_its_own():
+    assert check("def sum(a, b): return a - b", "assert sum(5, 3) == 2", names=("sum",)).ok
+
+
+def test_what_a_program_changes_in_its_arguments_stays_with_it():
+    tests = "given = [3, 1]\nf(given)\nassert given == [3, 1]"
+    assert check("def f(x): x.sort()", tests).ok
+
+
+def test_the_program_never_sees_what_is_expected():
+    program = """
+import gc
+def f(x):
+    return 77777 if any('77777' in repr(o)[:2000] for o in gc.get_objects() if isinstance(o, (dict, list))) else 0
+"""
+    assert not check(program.replace("77777", "70000 + 7777", 1), "assert f(1) == 77777").ok
+
+
+def test_the_free_names_of_code_are_those_that_nobody_makes():
+    code = (
+        "import os.path as p\ndef g(a, *b): return a\nfor i in range(3): x = g(i)\nassert f(x, p, len) == h"
+    )
+    assert free_names(code) == {"f", "h"}
