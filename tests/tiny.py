@@ -42,7 +42,7 @@ def config(root: Path, **changes: Any) -> Config:
             "num_train": 8,
             "num_test": 2,
         },
-        "verifier": "tiny:letters_right",
+        "verifier": {"name": "tiny:letters_right", "isolation": "none"},  # so that tests may replace it
         "policy": {
             "name": "from_scratch",
             "num_layers": 1,

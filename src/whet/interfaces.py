@@ -40,6 +40,17 @@ KLEstimator = Literal["k1", "k2", "k3", "weighted_k3"]
 class Verifier(Plugin, ABC):
     """Turns the text of a completion into a score."""
 
+    isolation: Literal["none", "worker"] = "none"
+    """worker: scores in a process of its own, which is killed at `timeout_s` and replaced when it dies. none: in the
+    run's own process, for what is known to end."""
+    timeout_s: float = Field(default=10.0, gt=0.0)
+    """Seconds that a worker has for one completion; a later one has no score and no part in the update."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether `score` mostly waits for another process, so that several at once take less time."""
+        return self.isolation == "worker"
+
     @abstractmethod
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
         """The score of a completion's text (without prompt and end-of-text token).
@@ -96,9 +107,13 @@ class Task(Plugin, ABC):
         except ConfigError:
             return False
 
+    def verifier_for(self, example: Example) -> Verifier:
+        """What scores the completions of an example."""
+        return self.verifier or self.default_verifier()
+
     def score(self, example: Example, text: str) -> Score:
-        """The score of one completion's text."""
-        return (self.verifier or self.default_verifier()).score(text, example.answer, example)
+        """The score of one completion's text, in this process whatever the verifier's `isolation` says."""
+        return self.verifier_for(example).score(text, example.answer, example)
 
 
 class Algorithm(Plugin, ABC):

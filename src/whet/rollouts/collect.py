@@ -1,15 +1,16 @@
 """From examples to scored groups: the one way in which training and evaluation sample and score."""
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 
 import torch
 
 from whet.config import SamplingConfig
 from whet.errors import DataError, TrainingError, first_line
 from whet.interfaces import Engine, Task
-from whet.rollouts.score import score_text
+from whet.rollouts.score import Scoring
 from whet.text.prompts import PromptEncoder
-from whet.types import Completion, Example, Request, Rollout, RolloutGroup, SamplingParams
+from whet.types import Completion, Example, Request, Rollout, RolloutGroup, SamplingParams, Score
 
 Item = tuple[Example, tuple[int, ...]]
 """An example and the keys of its samples."""
@@ -49,11 +50,15 @@ def _samples(
     task: Task, items: Sequence[Item], requests: Sequence[Request], completions: Iterable[Completion]
 ) -> list[dict[int, Rollout]]:
     """The rollouts of each request, by sample."""
-    found: list[dict[int, Rollout]] = [{} for _ in items]
-    for completion in completions:
-        example, prompt_ids = items[completion.request][0], requests[completion.request].prompt_ids
-        found[completion.request][completion.sample] = _rollout(task, example, prompt_ids, completion)
-    return found
+    found: list[dict[int, tuple[Completion, Future[Score]]]] = [{} for _ in items]
+    with Scoring(task) as scoring:
+        for completion in completions:
+            score = scoring.submit(items[completion.request][0], completion.text)
+            found[completion.request][completion.sample] = completion, score
+        return [
+            {sample: _rollout(item[0], request.prompt_ids, *made) for sample, made in samples.items()}
+            for item, request, samples in zip(items, requests, found, strict=True)
+        ]
 
 
 def check_prompts(
@@ -78,7 +83,9 @@ def check_prompts(
             )
 
 
-def _rollout(task: Task, example: Example, prompt_ids: tuple[int, ...], completion: Completion) -> Rollout:
+def _rollout(
+    example: Example, prompt_ids: tuple[int, ...], completion: Completion, score: Future[Score]
+) -> Rollout:
     start, length = len(prompt_ids), len(completion.token_ids)
     return Rollout(
         example=example,
@@ -88,5 +95,5 @@ def _rollout(task: Task, example: Example, prompt_ids: tuple[int, ...], completi
         finish_reason=completion.finish_reason,
         policy_version=completion.policy_version,
         text=completion.text,
-        score=score_text(task, example, completion.text),
+        score=score.result(),
     )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Self
 
 from whet.errors import ConfigError
 from whet.interfaces import Task, Verifier
+from whet.sandbox import pool
 from whet.types import Example, Score
+from whet.verifiers._isolation import judged
 
 _MAX_DETAIL = 300
 
@@ -19,11 +23,7 @@ def score_text(scorer: Task | Verifier, example: Example, text: str) -> Score:
     `invalid`. Interruptions pass through, and so does a `ConfigError`: no rollout can be scored before it is mended.
     """
     try:
-        score: object = (
-            scorer.score(example, text)
-            if isinstance(scorer, Task)
-            else scorer.score(text, example.answer, example)
-        )
+        score: object = _score(scorer, example, text)
     except ConfigError:
         raise
     except Exception as error:  # noqa: BLE001 - a reward may raise anything; the rollout then has no value
@@ -31,6 +31,42 @@ def score_text(scorer: Task | Verifier, example: Example, text: str) -> Score:
     if not isinstance(score, Score):
         return Score.failed("invalid", f"expected a Score, found {score!r}"[:_MAX_DETAIL])
     return score
+
+
+def _score(scorer: Task | Verifier, example: Example, text: str) -> Score:
+    if isinstance(scorer, Task):
+        if type(scorer).score is not Task.score:  # a task that does not leave it to a verifier
+            return scorer.score(example, text)
+        scorer = scorer.verifier_for(example)
+    return judged(scorer, text, example.answer, example)
+
+
+class Scoring:
+    """Scores that may be made beside the sampling: `submit` what is to be scored, ask the `Future` for the score.
+
+    Those that wait for another process are made by several threads, the others at once. Leaving the `with` drops what
+    nobody has asked for.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._threads: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def submit(self, example: Example, text: str) -> Future[Score]:
+        """The score of one completion, as `score_text` gives it."""
+        if self._task.verifier_for(example).waits:
+            self._threads = self._threads or ThreadPoolExecutor(pool.shared().size, "whet-score")
+            return self._threads.submit(score_text, self._task, example, text)
+        done: Future[Score] = Future()
+        done.set_result(score_text(self._task, example, text))
+        return done
 
 
 def _place(error: Exception) -> str:

@@ -57,6 +57,10 @@ class Mixture(Task):
                 raise ConfigError(f"part {name} of the mixture: {error}") from None
         return self._by_part
 
+    def verifier_for(self, example: Example) -> Verifier:
+        """That of the example's part, unless the mixture has one of its own."""
+        return self.verifier or self.parts[example.tags["part"]].task.verifier_for(example)
+
     @cached_property
     def _by_part(self) -> _ByPart:
         return _ByPart(tasks={name: part.task for name, part in self.parts.items()})

@@ -12,6 +12,7 @@ from whet import registry
 from whet.interfaces import Verifier
 from whet.registry import Settings
 from whet.types import Example, Score
+from whet.verifiers._isolation import judged
 
 
 class Part(Settings):
@@ -33,9 +34,17 @@ class Combine(Verifier):
     parts: dict[str, Part] = Field(min_length=1)
     """For instance `{answer: {verifier: numeric}, form: {verifier: tags_format, weight: 0.2}}`."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether a part does."""
+        return any(part.verifier.waits for part in self.parts.values())
+
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
-        """The sum, with the details of the parts joined as `answer:wrong form:missing_tag`."""
-        scores = {name: part.verifier.score(text, answer, example) for name, part in self.parts.items()}
+        """The sum, with the details of the parts joined as `answer:wrong form:missing_tag`.
+
+        Each part scores where its own `isolation` says.
+        """
+        scores = {name: judged(part.verifier, text, answer, example) for name, part in self.parts.items()}
         detail = " ".join(f"{name}:{score.detail}" for name, score in scores.items() if score.detail)
         for score in scores.values():
             if score.is_failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Literal
 
 from pydantic import model_validator
 
@@ -19,6 +20,10 @@ class Function(Verifier):
     else is a failure of the function (status `invalid`) and never a low score; an exception is raised on. Functions
     written for TRL (`completions, **columns`) and verl (`solution_str, ground_truth`) are called their way.
     """
+
+    isolation: Literal["none", "worker"] = "worker"
+    """worker: in a process of its own, killed at `timeout_s`; what the function keeps in memory, each worker keeps for
+    itself. none: in the run's own process."""
 
     @model_validator(mode="after")
     def _is_written_in_a_known_way(self) -> Function:

@@ -1,0 +1,59 @@
+"""Programs in completions, held against tests that they never see."""
+
+from __future__ import annotations
+
+import pytest
+
+import attacks
+from whet import Example, verifier
+from whet.errors import DataError
+
+
+def example(**columns):
+    return Example(id="e", prompt="", columns=columns)
+
+
+SQUARE = example(tests=["assert f(3) == 9", "assert f(-2) == 4"])
+ECHO = example(cases=[{"input": "1 2\n", "output": "3\n"}, {"input": "5 5", "output": "10"}])
+
+
+def score(program, about=SQUARE, **settings):
+    return verifier("code_tests", timeout_s=0.5, **settings).score(
+        f"So:\n```python\n{program}\n```", "", about
+    )
+
+
+def test_a_program_that_passes_every_test_has_the_full_value():
+    assert score("def f(x): return x * x", right=2.0).value == 2.0
+
+
+@pytest.mark.parametrize(
+    ("program", "detail"),
+    [
+        ("def f(x): return 9", "wrong"),
+        ("def f(x: return", "syntax_error"),
+        ("def f(x): return undefined", "raised"),
+        ("def f(x): open('/etc/passwd')", "forbidden"),
+        ("def f(x):\n    while True: pass", "timeout"),
+        ("def f(x): return bytearray(10**11)", "out_of_memory"),
+        ("import os\nos._exit(0)", "died"),
+        (attacks.ALWAYS_EQUAL + "def f(x): return Equal()", "wrong"),
+    ],
+)
+def test_what_a_wrong_program_did_is_a_low_value_and_its_reason(program, detail):
+    found = score(program, wrong=-0.5)
+    assert (found.status, found.value, found.detail) == ("ok", -0.5, detail)
+
+
+def test_a_completion_without_a_program_is_told_apart():
+    assert verifier("code_tests").score("def f(x): return x * x", "", SQUARE).detail == "no_code"
+
+
+def test_a_program_may_be_judged_by_what_it_prints():
+    assert score("print(sum(map(int, input().split())))", ECHO).value == 1.0
+    assert score("print(3)", ECHO).detail == "wrong"
+
+
+def test_an_example_without_tests_is_an_error_that_names_it():
+    with pytest.raises(DataError, match="code_tests needs the columns tests or cases, and e has neither"):
+        score("x = 1", example())
