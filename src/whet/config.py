@@ -175,6 +175,17 @@ def _runs_root() -> str:
     return os.environ.get("WHET_RUNS", "runs")
 
 
+class SandboxConfig(Settings):
+    """How programs that a model wrote are run. It matters to tasks and verifiers that run them, and to no other."""
+
+    isolation: Literal["landlock", "bubblewrap"] = "landlock"
+    """landlock: Landlock, seccomp and limits of the kernel; nothing to install. bubblewrap: namespaces around that, for
+    which the system package bubblewrap has to be there."""
+    unsafe: bool = False
+    """Run them without protection of files, network and processes, where the platform has none. Time and memory are
+    limited as far as the platform can."""
+
+
 class Config(Settings):
     """Everything a run depends on. It is written into the run and can itself be run."""
 
@@ -220,6 +231,7 @@ class Config(Settings):
     warm_start: WarmStartConfig | None = None
     eval: EvalConfig = EvalConfig()
     stop: StopConfig = StopConfig()
+    sandbox: SandboxConfig = SandboxConfig()
 
     @model_validator(mode="before")
     @classmethod

@@ -63,6 +63,9 @@ class Verifier(Plugin, ABC):
 class Task(Plugin, ABC):
     """Where examples come from and how completions are scored."""
 
+    references_win: ClassVar[bool] = False
+    """Whether every demonstration has the full value, so that one that has not is a mistake in the data."""
+
     limit: int | None = Field(default=None, ge=1)
     """Take the first rows of each split only."""
     verifier: Annotated[SerializeAsAny[Verifier] | None, registry.field("verifiers")] = None

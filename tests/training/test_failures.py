@@ -139,7 +139,7 @@ def test_an_evaluation_in_which_every_reward_failed_chooses_no_best_step(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(tiny, "no_number", works_once_then(math.nan), raising=False)
-    broken = ROWS | {"verifier": "tiny:no_number"}
+    broken = ROWS | {"verifier": {"name": "tiny:no_number", "isolation": "none"}}
     run = start(tmp_path, {"eval": {"at_start": True, "task": broken}})
     assert run.summary()["state"] == "finished"
     assert run.summary()["best_step"] is None
@@ -267,7 +267,8 @@ def test_a_reward_that_is_broken_is_found_in_the_first_second(
         return 1.0
 
     monkeypatch.setattr(tiny, "asks", asks, raising=False)
-    settings = {"verifier": "tiny:asks", "eval": {"at_start": True, "task": ROWS | {"verifier": "tiny:asks"}}}
+    asks = {"name": "tiny:asks", "isolation": "none"}
+    settings = {"verifier": asks, "eval": {"at_start": True, "task": ROWS | {"verifier": asks}}}
     match = "DataError: tiny:asks asks for the column 'colour'; there are: none"
     nothing_was_made(tmp_path / "runs", match, {where: settings[where]}, VerifierError)
 

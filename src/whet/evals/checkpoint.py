@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from whet import sandbox
 from whet.config import Config, load_config
 from whet.evals.evaluate import EvalPlan, EvalResult, plain_name, plan_of
 from whet.evals.store import evaluate_into
@@ -57,6 +58,7 @@ class Evaluation:
     def evaluate(self, checkpoint: Path, should_stop: Callable[[], bool] = lambda: False) -> EvalResult:
         """Records and metrics of a verified checkpoint."""
         set_threads(self.config.num_threads)
+        sandbox.use(self.config.sandbox)
         policy = load_policy(checkpoint / MODEL, pick_device(self.config.device))
         engine = cast(Engine, cast(Any, self.config.engine).build(policy))
         return evaluate_into(self.directory(checkpoint), policy, engine, self.plan, should_stop)

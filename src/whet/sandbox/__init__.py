@@ -4,9 +4,10 @@
 wrote, in children without rights; `sessions` says what that does not protect against.
 """
 
+from whet.config import SandboxConfig
 from whet.sandbox.limits import Limits, SandboxError, SandboxResult
 from whet.sandbox.sessions import Session, run_python, session
-from whet.sandbox.settings import SandboxConfig, use
+from whet.sandbox.settings import use
 
 __all__ = [
     "Limits",

@@ -9,7 +9,6 @@ from typing import Any, Literal
 from whet.errors import ConfigError, WhetError
 
 Status = Literal["ok", "raised", "timeout", "memory", "died"]
-Isolation = Literal["landlock", "bubblewrap"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

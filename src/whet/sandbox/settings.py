@@ -1,22 +1,9 @@
-"""How programs of a model are kept apart in this process: the section `sandbox` of a config."""
+"""How programs of a model are kept apart in this process."""
 
 from __future__ import annotations
 
-from whet.registry import Settings
+from whet.config import SandboxConfig
 from whet.sandbox._fork_server import Way
-from whet.sandbox.limits import Isolation
-
-
-class SandboxConfig(Settings):
-    """How programs that a model wrote are run. It matters to tasks and verifiers that run them, and to no other."""
-
-    isolation: Isolation = "landlock"
-    """landlock: Landlock, seccomp and limits of the kernel; nothing to install. bubblewrap: namespaces around that, for
-    which the system package bubblewrap has to be there; about half as fast."""
-    unsafe: bool = False
-    """Run them without protection of files, network and processes, where the platform has none. Time and memory are
-    limited as far as the platform can."""
-
 
 _now = SandboxConfig()
 

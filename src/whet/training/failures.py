@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from whet.errors import VerifierError
+from whet.errors import DataError, VerifierError
 from whet.interfaces import Task
 from whet.rollouts.score import score_text
 from whet.types import Example, Score
 
+_REFERENCES = 8
+"""How many references are tried before a run; `whet audit` tries more."""
 
-def check_rewards(task: Task, example: Example) -> None:
-    """The solution that the task itself offers must be scored, whatever the score is; else raises `VerifierError`."""
-    solution = example.answer if example.demonstration is None else example.demonstration
-    score = score_text(task, example, solution)
-    if score.is_failure:
-        raise VerifierError(
-            f"the verifier failed on the task's own solution of {example.id}, {solution[-80:]!r}: {score.detail}. "
-            "Mend it before training"
-        )
+
+def check_rewards(task: Task, examples: Sequence[Example], threshold: float) -> None:
+    """The solution that the task itself offers must be scored, whatever the score is; else raises `VerifierError`.
+
+    A task whose references are right by definition, such as one of programs, raises `DataError` for one that is not.
+    """
+    for example in examples[: _REFERENCES if task.references_win else 1]:
+        solution = example.answer if example.demonstration is None else example.demonstration
+        score = score_text(task, example, solution)
+        if score.is_failure:
+            raise VerifierError(
+                f"the verifier failed on the task's own solution of {example.id}, {solution[-80:]!r}: {score.detail}. "
+                "Mend it before training"
+            )
+        if task.references_win and score.value < threshold:
+            raise DataError(
+                f"the reference of {example.id} fails its tests ({score.detail or score.value}): leave the row out, "
+                "or raise the verifier's timeout_s or memory_mb"
+            )
 
 
 def check_failures(scored: Sequence[tuple[str, str, Score]], limit: float) -> None:

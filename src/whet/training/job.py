@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 
+from whet import sandbox
 from whet.config import Config
 from whet.distributed.world import World
 from whet.errors import DataError, Interrupted
@@ -50,14 +51,15 @@ class Data:
 
         A reward that cannot score the first example's own solution raises `VerifierError`.
         """
+        sandbox.use(config.sandbox)
         train = config.task.examples("train")
         if config.stage == "sft":
             train = [e for e in train if e.demonstration is not None] or train
         if not train:
             raise DataError(f"the train split of {config.task.name} has no examples")
         plan = plan_of(config, train)
-        for task, example in _rewarded(config, train, plan):
-            check_rewards(task, example)
+        for task, examples in _rewarded(config, train, plan):
+            check_rewards(task, examples, config.eval.threshold)
         return cls(train, plan)
 
     def within(self, config: Config) -> Data:
@@ -71,13 +73,15 @@ class Data:
         return [e.prompt + (e.demonstration or e.answer) for e in self.train]
 
 
-def _rewarded(config: Config, train: Sequence[Example], plan: EvalPlan) -> Iterator[tuple[Task, Example]]:
-    """An example of each task whose rewards the run will ask for."""
+def _rewarded(
+    config: Config, train: Sequence[Example], plan: EvalPlan
+) -> Iterator[tuple[Task, Sequence[Example]]]:
+    """The examples of each task whose rewards the run will ask for."""
     if config.stage == "rl":
-        yield config.task, train[0]
+        yield config.task, train
     is_measured = config.eval.at_start or config.eval.at_end or config.eval_every > 0
     if is_measured and plan.task.is_scored and (config.stage == "sft" or config.eval.task is not None):
-        yield plan.task, plan.examples[0]
+        yield plan.task, plan.examples
 
 
 @dataclass(frozen=True, slots=True)
