@@ -56,8 +56,7 @@ def test_mbpp_shows_one_test_and_keeps_the_others():
 
 
 def test_a_file_is_the_test_split_and_training_needs_another(task):
-    with pytest.raises(DataError, match=r"no rows to train on: name a file of them in task\.train_path"):
-        task.examples("train")
+    assert task.examples("train") == ()
     both = whet.task(task.name, path=task.path, train_path=task.path)
     assert len(both.examples("train")) == len(task.examples("test"))
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from whet.errors import DataError
 from whet.interfaces import Split, Task, Verifier
 from whet.tasks._files import read_rows
 from whet.tasks._hub import hub_rows
@@ -28,17 +27,17 @@ class CodeTask(Task):
     path: Path | None = None
     """The file with the test rows. Default: the Hub's data set."""
     train_path: Path | None = None
-    """The file with the rows to train on."""
+    """The file with the rows to train on; without one there is nothing to train on."""
 
     @abstractmethod
     def example(self, row: Row) -> Example:
         """One row."""
 
     def load(self, split: Split) -> Sequence[Example]:
-        """The split in the order of the file; raises `DataError` where there is none."""
+        """The split in the order of the file."""
         path = self.path if split == "test" else self.train_path
         if path is None and (split not in self.hub_splits or self.path is not None):
-            raise DataError(f"{self.name} has no rows to train on: name a file of them in task.train_path")
+            return ()
         rows = hub_rows(self.hub_name, split) if path is None else read_rows(path)
         return [self.example(row) for row in rows]
 

@@ -56,7 +56,8 @@ class Data:
         if config.stage == "sft":
             train = [e for e in train if e.demonstration is not None] or train
         if not train:
-            raise DataError(f"the train split of {config.task.name} has no examples")
+            more = ": task.train_path names a file of them" if hasattr(config.task, "train_path") else ""
+            raise DataError(f"the train split of {config.task.name} has no examples{more}")
         plan = plan_of(config, train)
         for task, examples in _rewarded(config, train, plan):
             check_rewards(task, examples, config.eval.threshold)

@@ -1,0 +1,273 @@
+"""Attacks a reward before anyone trains on it: what wins without knowing the answer, and what is wrongly judged.
+
+A policy finds whatever a reward pays for. An attack succeeds when its mean reward beats that of the best constant
+answer, by more than chance: a constant is what a policy learns that never reads the prompt, and no reward can tell it
+from a guess.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from whet.errors import DataError
+from whet.evals import attacks
+from whet.functional.statistics import confidence_interval, quantile
+from whet.interfaces import Task
+from whet.rollouts.score import Scoring, score_text
+from whet.types import Example, Score
+
+_CONSTANT_GOLDS = 12
+_BUDGET_S = 60.0
+_LEAST = 8
+_SURE = 2.0
+"""Half widths of a 95% interval that a difference has to clear: some hundred texts are tried, and one is picked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """The best text of a family of attacks."""
+
+    family: str
+    variant: str
+    mean: float
+    above_constant: float
+    """Its mean less that of the best constant answer."""
+    margin: float
+    """What that difference has to clear."""
+
+    @property
+    def succeeds(self) -> bool:
+        """Whether it beats every constant answer, by more than chance."""
+        return self.above_constant > self.margin + 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Judgements of texts whose verdict is known: how many, and those that are wrong."""
+
+    count: int
+    wrong: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What was found about a reward."""
+
+    name: str
+    examples: int
+    full: float
+    gold_mean: float
+    gold_below: tuple[str, ...]
+    """Examples whose own solution does not get the full value, with the reason."""
+    constant: str
+    constant_mean: float
+    attacks: tuple[Attack, ...]
+    accepted: Pairs
+    """Wrong answers; those with the full value are false accepts."""
+    rejected: Pairs
+    """Right answers written a little differently; those below the full value are false rejects."""
+    undetermined: tuple[str, ...]
+    """Texts that got two different scores."""
+    failures: tuple[str, ...]
+    """Texts on which the reward itself failed."""
+    p50_ms: float
+    p99_ms: float
+
+    @property
+    def defects(self) -> list[str]:
+        """In one sentence each, with an example."""
+        found = [
+            f"{a.family} ({a.variant}) gets {a.mean:.3g} on average, the best constant answer {self.constant_mean:.3g}"
+            for a in self.attacks
+            if a.succeeds
+        ]
+        if self.gold_mean <= self.constant_mean + 1e-9:
+            found.append(
+                f"right answers get {self.gold_mean:.3g} on average, a constant one ({self.constant}) as much"
+            )
+        for what, cases in (
+            (f"solutions of the task do not get the full {self.full:.3g}", self.gold_below),
+            ("wrong answers get the full value", self.accepted.wrong),
+            ("right answers written a little differently do not", self.rejected.wrong),
+            ("texts got two different scores", self.undetermined),
+            ("texts made the reward itself fail", self.failures),
+        ):
+            if cases:
+                found.append(f"{len(cases)} {what}, such as {cases[0]}")
+        return found
+
+
+def audit(task: Task, examples: Sequence[Example], full: float | None = None, most: int = 64) -> Audit:
+    """Attacks the rewards of some examples.
+
+    full: what a right answer gets; default: the best that a solution of the task gets. most: how many examples; fewer
+    where one score takes long. Raises `DataError` when no example has a solution to compare with.
+    """
+    solved = [e for e in examples if e.demonstration or e.answer]
+    if not solved:
+        raise DataError(
+            f"{task.name or 'the task'} has no example with an answer or a demonstration to audit with"
+        )
+    pool, probe = solved[:most], _Probe(task)
+    write = _writer(task, pool)
+    cost_s, lost = _tried(probe, pool[0])
+    pool = pool[: max(_LEAST, int(_BUDGET_S / cost_s))]
+    golds = [probe.again(e, write(e)) for e in pool]
+    values = [score.value for score in golds if score.ok]
+    best = full if full is not None else max(values, default=math.nan)
+    constant, base = _best_constant(probe, pool, _constants(solved, pool, write))
+    attacked = _attacked(probe, pool, base, lost)
+    accepted = probe.judged(pool, lambda e: _wrong(e, solved, write), lambda v: v >= best - 1e-9)
+    rejected = probe.judged(pool, lambda e: _right(write(e)), lambda v: v < best - 1e-9)
+    below = zip(pool, golds, strict=True)
+    return Audit(
+        name=task.name,
+        examples=len(pool),
+        full=best,
+        gold_mean=math.fsum(values) / max(1, len(values)),
+        gold_below=tuple(f"{e.id} ({s.detail or s.value})" for e, s in below if not s.value >= best - 1e-9),
+        constant=constant,
+        constant_mean=math.fsum(base) / len(base),
+        attacks=attacked,
+        accepted=accepted,
+        rejected=rejected,
+        undetermined=tuple(probe.undetermined),
+        failures=tuple(probe.failures),
+        p50_ms=1000 * quantile(probe.seconds, 0.5),
+        p99_ms=1000 * quantile(probe.seconds, 0.99),
+    )
+
+
+class _Probe:
+    """Asks for scores, and keeps what goes wrong with them."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.seconds: list[float] = []
+        self.failures: list[str] = []
+        self.undetermined: list[str] = []
+
+    def again(self, example: Example, text: str) -> Score:
+        """The score of a text that is scored twice."""
+        start = time.perf_counter()
+        first = score_text(self._task, example, text)
+        self.seconds.append(time.perf_counter() - start)
+        second = score_text(self._task, example, text)
+        if repr(first) != repr(second):
+            self.undetermined.append(f"{text[:60]!r} of {example.id}: {first.value:g}, then {second.value:g}")
+        return self._noted(first, example, text)
+
+    def values(self, asked: Sequence[tuple[Example, str]]) -> list[float]:
+        """The values of many texts; a reward that fails pays nothing, and is noted."""
+        with Scoring(self._task) as scoring:
+            futures = [scoring.submit(example, text) for example, text in asked]
+            scores = [future.result() for future in futures]
+        noted = [self._noted(s, e, t) for s, (e, t) in zip(scores, asked, strict=True)]
+        return [score.value if score.ok else 0.0 for score in noted]
+
+    def value(self, example: Example, text: str) -> float:
+        """The value of one text; NaN where the reward fails."""
+        return self._noted(score_text(self._task, example, text), example, text).value
+
+    def judged(
+        self,
+        pool: Sequence[Example],
+        texts: Callable[[Example], list[str]],
+        is_wrong: Callable[[float], bool],
+    ) -> Pairs:
+        """The judgements of known texts that are wrong."""
+        asked = [(example, text) for example in pool for text in texts(example)]
+        values = self.values(asked)
+        wrong = [
+            f"{text[-60:]!r} of {example.id}, which gets {value:g}"
+            for (example, text), value in zip(asked, values, strict=True)
+            if is_wrong(value)
+        ]
+        return Pairs(len(asked), tuple(wrong))
+
+    def _noted(self, score: Score, example: Example, text: str) -> Score:
+        if score.is_failure:
+            self.failures.append(f"{text[:60]!r} of {example.id}: {score.status}: {score.detail[:120]}")
+        return score
+
+
+def _tried(probe: _Probe, example: Example) -> tuple[float, set[tuple[str, str]]]:
+    """Seconds that the texts for an example take, attacks and constants, and the attacks on which the reward fails.
+
+    One failure is enough to know; the same text again may take its whole deadline again.
+    """
+    texts = attacks.texts([*attacks.FAMILIES], example.prompt)
+    probe.values([(example, "")])  # starts what has to be started
+    start = time.perf_counter()
+    lost = {key for key, text in texts.items() if math.isnan(probe.value(example, text))}
+    return 2 * max(time.perf_counter() - start, 1e-6), lost
+
+
+def _writer(task: Task, pool: Sequence[Example]) -> Callable[[Example], str]:
+    """How a right answer is written: the data's demonstration, or the answer in the form that is paid best."""
+    if all(example.demonstration is not None for example in pool):
+        return lambda example: example.demonstration or ""
+    forms = list(attacks.in_every_form("gold", "{}").values())
+    paid = {form: [score_text(task, e, form.format(e.answer)) for e in pool[:_LEAST]] for form in forms}
+    best = max(forms, key=lambda form: math.fsum(s.value for s in paid[form] if s.ok))
+    return lambda e: best.format(e.answer) if e.demonstration is None else e.demonstration
+
+
+def _constants(
+    solved: Sequence[Example], pool: Sequence[Example], write: Callable[[Example], str]
+) -> dict[str, str]:
+    """Guesses, and what solves some other example."""
+    others = (list(solved[len(pool) :]) or list(pool))[:_CONSTANT_GOLDS]
+    return {**attacks.constants(), **{f"the solution of {e.id}": write(e) for e in others}}
+
+
+def _best_constant(
+    probe: _Probe, pool: Sequence[Example], constants: Mapping[str, str]
+) -> tuple[str, list[float]]:
+    """The constant answer with the highest mean, and its values. An example's own solution is no constant for it."""
+    found = {}
+    for name, text in constants.items():
+        found[name] = probe.values([(e, text) for e in pool])
+    best = max(found, key=lambda name: math.fsum(found[name]))
+    return best, found[best]
+
+
+def _attacked(
+    probe: _Probe, pool: Sequence[Example], base: Sequence[float], lost: set[tuple[str, str]]
+) -> tuple[Attack, ...]:
+    """The best variant of each family, beside the best constant answer."""
+    found = []
+    for family in attacks.FAMILIES:
+        texts = [attacks.texts([family], example.prompt) for example in pool]
+        variants = []
+        for key in texts[0].keys() - lost:
+            values = probe.values([(e, t[key]) for e, t in zip(pool, texts, strict=True)])
+            above = [value - constant for value, constant in zip(values, base, strict=True)]
+            interval = confidence_interval(above, range(len(above)))
+            margin = _SURE * interval.half_width if math.isfinite(interval.half_width) else 0.0
+            variants.append(Attack(*key, math.fsum(values) / len(values), interval.mean, margin))
+        if variants:
+            found.append(max(variants, key=lambda a: (a.succeeds, a.above_constant, a.variant)))
+    return tuple(found)
+
+
+def _right(text: str) -> list[str]:
+    """The same answer with blanks around it."""
+    return [text + "\n", text + " "]
+
+
+def _wrong(example: Example, solved: Sequence[Example], write: Callable[[Example], str]) -> list[str]:
+    """What solves another example, and this one's solution with another number at its end."""
+    own = write(example)
+    others = (e for e in solved if e.answer != example.answer and e.prompt != example.prompt)
+    found = [write(other)] if (other := next(others, None)) else []
+    if re.fullmatch(r"-?\d{1,15}", example.answer):
+        at = own.rfind(example.answer)
+        for number in (int(example.answer) + 1, int(example.answer) * 10, -int(example.answer) - 1):
+            if at >= 0 and number != int(example.answer):
+                found.append(own[:at] + str(number) + own[at + len(example.answer) :])
+    return found
