@@ -100,6 +100,7 @@ PLUGINS: dict[str, dict[str, str]] = {
         "format_reward": "In whet it is tags_format",
         "think_format_reward": "In whet it is tags_format",
         "length_reward": "In whet it is length",
+        **dict.fromkeys(("reasoning", "reasoning_steps_reward"), "In whet it is reasoning_steps"),
         "soft_overlong_punishment": "In whet it is algorithm=dapo with algorithm.overlong_buffer",
     },
 }
