@@ -13,6 +13,7 @@ from whet.types import Example
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SETTINGS = {
+    "event_scheduling": {"path": FIXTURES / "event_scheduling"},
     "gsm8k": {"path": FIXTURES / "gsm8k"},
     "jsonl": {
         "path": FIXTURES / "gsm8k" / "train.jsonl",

@@ -14,6 +14,9 @@ SETTINGS = {
 }
 ANSWERS = {"choice": "B"}
 """Where 7 is none."""
+ROW = Example(
+    id="row/0", prompt="p", columns={"events": [["Talk", "09:00", "10:00"]], "priority_events": ["Talk"]}
+)
 TEXTS = [
     "",
     " ",
@@ -35,7 +38,7 @@ TEXTS = [
 def test_any_text_gets_a_finite_value_and_the_same_one_twice(name: str, text: str) -> None:
     verifier = registry.build("verifiers", {"name": name, **SETTINGS.get(name, {})})
     answer = ANSWERS.get(name, "7")
-    first, second = verifier.score(text, answer), verifier.score(text, answer)
+    first, second = verifier.score(text, answer, ROW), verifier.score(text, answer, ROW)
     assert first.status == "ok" and math.isfinite(first.value)
     assert first == second
 
