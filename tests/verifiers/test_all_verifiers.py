@@ -8,7 +8,15 @@ from whet import registry
 from whet.errors import DataError
 from whet.types import Example
 
-SETTINGS = {"combine": {"parts": {"a": {"verifier": "numeric"}}}}
+SETTINGS = {
+    "combine": {"parts": {"a": {"verifier": "numeric"}}},
+    "json_schema": {"json_schema": {"type": "object"}},
+}
+ANSWERS = {"choice": "B"}
+"""Where 7 is none."""
+ROW = Example(
+    id="row/0", prompt="p", columns={"events": [["Talk", "09:00", "10:00"]], "priority_events": ["Talk"]}
+)
 TEXTS = [
     "",
     " ",
@@ -29,7 +37,8 @@ TEXTS = [
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
 def test_any_text_gets_a_finite_value_and_the_same_one_twice(name: str, text: str) -> None:
     verifier = registry.build("verifiers", {"name": name, **SETTINGS.get(name, {})})
-    first, second = verifier.score(text, "7"), verifier.score(text, "7")
+    answer = ANSWERS.get(name, "7")
+    first, second = verifier.score(text, answer, ROW), verifier.score(text, answer, ROW)
     assert first.status == "ok" and math.isfinite(first.value)
     assert first == second
 
@@ -40,7 +49,7 @@ def test_settings_survive_writing_and_reading(name: str) -> None:
     assert registry.build("verifiers", verifier.model_dump(mode="json")) == verifier
 
 
-@pytest.mark.parametrize("name", ["exact", "numeric", "numeric_distance"])
+@pytest.mark.parametrize("name", ["choice", "exact", "numeric", "numeric_distance", "regex_pattern"])
 def test_a_verifier_that_compares_refuses_an_example_without_an_answer(name: str) -> None:
     verifier = registry.build("verifiers", name)
     with pytest.raises(DataError, match=f"{name} compares with the answer, and words/3 has none"):

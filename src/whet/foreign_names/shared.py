@@ -100,6 +100,9 @@ PLUGINS: dict[str, dict[str, str]] = {
         "format_reward": "In whet it is tags_format",
         "think_format_reward": "In whet it is tags_format",
         "length_reward": "In whet it is length",
+        **dict.fromkeys(("multiple_choice", "mcq"), "In whet it is choice"),
+        **dict.fromkeys(("regex", "regex_match"), "In whet it is regex_pattern"),
+        **dict.fromkeys(("reasoning", "reasoning_steps_reward"), "In whet it is reasoning_steps"),
         "soft_overlong_punishment": "In whet it is algorithm=dapo with algorithm.overlong_buffer",
     },
 }

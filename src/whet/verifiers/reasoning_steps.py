@@ -24,24 +24,26 @@ _SAME = str.maketrans("−×x÷", "-**/")
 _PRODUCT: dict[str, Callable[[Fraction, Fraction], Fraction]] = {"*": operator.mul, "/": operator.truediv}
 
 
-class Reasoning(Verifier):
-    """The share of worked steps such as `16 - 3 - 4 = 9` that hold: `right / max(steps, target_steps)`, 0 to 1.
+class ReasoningSteps(Verifier):
+    """The share of worked steps such as `16 - 3 - 4 = 9` that hold: `cap * right / max(steps, target_steps)`.
 
     It reads sums, differences, products and quotients of written numbers; equal steps count once, and a result may be
-    rounded to the decimals that it shows. It rewards arithmetic that holds, not arithmetic that matters: true
-    steps about anything get it all, so beside a right answer it must weigh little.
+    rounded to the decimals that it shows. It rewards arithmetic that holds, not arithmetic that matters: true steps
+    about anything get it all, so the value stays below the 1 of a right answer.
     """
 
     target_steps: int = Field(default=2, ge=1)
     """Right steps for the full value; more add nothing, and a wrong one always takes away."""
+    cap: float = Field(default=0.5, gt=0.0, lt=1.0)
+    """The full value: steps alone are never worth a right answer."""
 
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
-        """The share; details `no_steps` and `wrong_step`."""
+        """A value from 0 to `cap`; details `no_steps` and `wrong_step`."""
         steps = {(left, right): _holds(left, right) for left, right in _STEP.findall(text)}
         if not steps:
             return Score(value=0.0, detail="no_steps")
         right = sum(steps.values())
-        value = right / max(len(steps), self.target_steps)
+        value = self.cap * right / max(len(steps), self.target_steps)
         return Score(value=value, detail="" if right == len(steps) else "wrong_step")
 
 

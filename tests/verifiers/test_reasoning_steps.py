@@ -3,13 +3,14 @@
 import time
 
 import pytest
+from pydantic import ValidationError
 
 from whet.config import load_config
-from whet.verifiers.reasoning import Reasoning
+from whet.verifiers.reasoning_steps import ReasoningSteps
 
 
-def value(text: str, **settings: int) -> float:
-    return Reasoning(name="reasoning", **settings).score(text, "0").value
+def value(text: str, **settings: float) -> float:
+    return ReasoningSteps(name="reasoning_steps", **settings).score(text, "0").value
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ def value(text: str, **settings: int) -> float:
     ],
 )
 def test_a_step_that_holds_is_the_full_value_where_one_is_asked_for(step: str) -> None:
-    assert value(step, target_steps=1) == 1.0
+    assert value(step, target_steps=1) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_a_step_that_holds_is_the_full_value_where_one_is_asked_for(step: str) -
     ],
 )
 def test_a_step_that_does_not_hold_is_worth_nothing(step: str) -> None:
-    score = Reasoning(name="reasoning", target_steps=1).score(step, "0")
+    score = ReasoningSteps(name="reasoning_steps", target_steps=1).score(step, "0")
     assert (score.value, score.status, score.detail) == (0.0, "ok", "wrong_step")
 
 
@@ -67,24 +68,35 @@ def test_a_step_that_does_not_hold_is_worth_nothing(step: str) -> None:
     ],
 )
 def test_what_is_no_step_counts_as_none(text: str) -> None:
-    assert Reasoning(name="reasoning").score(text, "0").detail == "no_steps"
+    assert ReasoningSteps(name="reasoning_steps").score(text, "0").detail == "no_steps"
 
 
 def test_a_wrong_step_takes_from_the_right_ones() -> None:
-    assert value("1 + 1 = 2\n2 + 2 = 4\n3 + 3 = 7") == pytest.approx(2 / 3)
-    assert value("1 + 1 = 2\n2 + 2 = 4") == 1.0
+    assert value("1 + 1 = 2\n2 + 2 = 4\n3 + 3 = 7") == pytest.approx(0.5 * 2 / 3)
+    assert value("1 + 1 = 2\n2 + 2 = 4") == 0.5
 
 
 def test_fewer_steps_than_asked_for_are_a_share() -> None:
-    assert value("1 + 1 = 2", target_steps=4) == 0.25
+    assert value("1 + 1 = 2", target_steps=4) == 0.125  # 0.5 * 1/4
 
 
 def test_saying_one_step_again_adds_nothing() -> None:
-    assert value("1 + 1 = 2\n" * 50) == 0.5
+    assert value("1 + 1 = 2\n" * 50) == 0.25  # 0.5 * 1/2
 
 
 def test_more_steps_than_asked_for_add_nothing() -> None:
-    assert value("\n".join(f"{n} + 1 = {n + 1}" for n in range(500))) == 1.0
+    assert value("\n".join(f"{n} + 1 = {n + 1}" for n in range(500))) == 0.5
+
+
+@pytest.mark.parametrize("cap", [0.1, 0.25, 0.9])
+def test_the_full_value_is_the_cap(cap: float) -> None:
+    assert value("1 + 1 = 2\n2 + 2 = 4", cap=cap) == cap
+
+
+@pytest.mark.parametrize("cap", [0.0, 1.0, 2.0, -0.5])
+def test_no_cap_makes_steps_worth_a_right_answer(cap: float) -> None:
+    with pytest.raises(ValidationError, match="cap"):
+        ReasoningSteps(cap=cap)
 
 
 @pytest.mark.parametrize(
