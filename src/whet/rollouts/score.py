@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from whet.errors import ConfigError
 from whet.interfaces import Task, Verifier
 from whet.types import Example, Score
 
 _MAX_DETAIL = 300
+Found = TypeVar("Found")
 
 
 def score_text(scorer: Task | Verifier, example: Example, text: str) -> Score:
@@ -18,19 +21,22 @@ def score_text(scorer: Task | Verifier, example: Example, text: str) -> Score:
     An exception of the scorer gives status `error` with its type and message; a result that is no `Score` gives
     `invalid`. Interruptions pass through, and so does a `ConfigError`: no rollout can be scored before it is mended.
     """
+    if isinstance(scorer, Task):
+        return guarded(lambda: scorer.score(example, text), Score)
+    return guarded(lambda: scorer.score(text, example.answer, example), Score)
+
+
+def guarded(call: Callable[[], object], kind: type[Found]) -> Found | Score:
+    """What a call of a person's code gives, or the failed score that takes its place."""
     try:
-        score: object = (
-            scorer.score(example, text)
-            if isinstance(scorer, Task)
-            else scorer.score(text, example.answer, example)
-        )
+        found = call()
     except ConfigError:
         raise
     except Exception as error:  # noqa: BLE001 - a reward may raise anything; the rollout then has no value
         return Score.failed("error", f"{type(error).__name__}: {error}"[:_MAX_DETAIL] + _place(error))
-    if not isinstance(score, Score):
-        return Score.failed("invalid", f"expected a Score, found {score!r}"[:_MAX_DETAIL])
-    return score
+    if not isinstance(found, kind):
+        return Score.failed("invalid", f"expected a {kind.__name__}, found {found!r}"[:_MAX_DETAIL])
+    return found
 
 
 def _place(error: Exception) -> str:
