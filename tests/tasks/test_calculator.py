@@ -39,6 +39,11 @@ def test_a_call_is_answered_by_its_value(task, call, value):
     assert said(task, f"I ask: <calculator>{call}</calculator>") == Turn(observation=value)
 
 
+def test_the_end_of_the_text_closes_a_call_whose_stop_string_was_cut(task):
+    assert said(task, "<calculator>1+1").observation == "2"
+    assert said(task, "<calculator>1+1</calculator> so <calculator>2*3").observation == "2\n6"
+
+
 def test_several_calls_are_answered_line_by_line(task):
     text = "<calculator>1+1</calculator> and <calculator>2*</calculator>"
     assert said(task, text).observation == "2\nerror: it ends too early, or has too many numbers"
@@ -51,7 +56,7 @@ def test_several_calls_are_answered_line_by_line(task):
         ("<calculator>1/0</calculator>", "error: a division by zero"),
         ("<calculator>__import__('os')</calculator>", "error: \"__import__('os')\" is neither a number"),
         ("<calculator></calculator>", "error: it ends too early"),
-        ("<calculator>1+1", "error: expected <calculator>expression</calculator>"),
+        ("<calculator>1+", "error: it ends too early"),
     ],
 )
 def test_a_call_that_cannot_be_read_is_answered_and_costs_nothing_but_its_turn(task, call, error):
@@ -96,3 +101,26 @@ def test_questions_have_the_operations_that_their_tag_says(task):
 
 def test_the_gold_answer_in_one_turn_is_worth_the_same(task):
     assert {task.score(e, e.answer).value for e in task.examples("test")} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"min_operations": 4}, "expected min_operations <= max_operations"),
+        ({"prompt_format": "Compute."}, "expected a text with {expression}"),
+    ],
+)
+def test_settings_that_make_no_question_are_refused(settings, message):
+    with pytest.raises(registry.PluginProblems) as caught:
+        calculator(**settings)
+    assert message in str(caught.value.errors)
+
+
+def test_every_error_can_be_written_by_a_tokenizer_of_the_tasks_texts(task):
+    texts = [e.prompt + e.answer for e in task.examples("train")] + list(task.observed_texts())
+    characters = set("".join(texts))
+    calls = ["1//2", "1/0", "(1", "1)", "", "a'b", 'a"', "\n\\", "1" * 1001, "+".join("1" * 70)]
+    said = "".join(
+        task.start(EXAMPLE, 0).step(f"<calculator>{call}</calculator>").observation for call in calls
+    )
+    assert set(said) <= characters

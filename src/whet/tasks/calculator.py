@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from whet.interfaces import Episode, Verifier
 from whet.tasks._generated import Draw, GeneratedTask, Problem
@@ -16,11 +16,10 @@ from whet.types import Example, Turn
 from whet.verifiers.numeric import Numeric
 
 TAG = "calculator"
-_FORM = f"error: expected <{TAG}>expression</{TAG}>"
 
 
 class Calculator(TurnTask, GeneratedTask):
-    """`4821*(937+2884)` with the answer `18421041`. Tag: `operations` (how many).
+    """`(4821-937)*2884` with the answer `11201456`. Tag: `operations` (how many).
 
     An answer that holds `<calculator>expression</calculator>` is a tool call: the observation is the value, of several
     calls one line each; a call that cannot be read is answered by a line that begins with `error:`. An answer without a
@@ -46,9 +45,15 @@ class Calculator(TurnTask, GeneratedTask):
             raise ValueError("expected a text with {expression}, such as '{expression}='")
         return value
 
+    @model_validator(mode="after")
+    def _sizes(self) -> Calculator:
+        if self.min_operations > self.max_operations:
+            raise ValueError("expected min_operations <= max_operations")
+        return self
+
     def problem(self, draw: Draw) -> Problem:
-        """Numbers and operations + - * drawn uniformly, joined from the left; every second pair in parentheses."""
-        count = draw.integer(min(self.min_operations, self.max_operations), self.max_operations)
+        """Numbers and operations + - * drawn uniformly; every second part is put in parentheses."""
+        count = draw.integer(self.min_operations, self.max_operations)
         text = self._number(draw)
         for n in range(count):
             inner = f"({text})" if n % 2 and not text.isdigit() else text
@@ -65,8 +70,11 @@ class Calculator(TurnTask, GeneratedTask):
         return _Session(task=self, example=example)
 
     def observed_texts(self) -> Sequence[str]:
-        """Digits, signs, tags and words of errors."""
-        return (f"0123456789-/+*()<> {_FORM}", *map(calculate, ("1//2", "1/0", "(1", "1)", "", "1" * 20)))
+        """What calls are made of, and the words of errors."""
+        return (
+            f"0123456789-/+*()'\"\\\n<{TAG}></{TAG}>",
+            *map(calculate, ("1//2", "1/0", "(1", "1)", "", "1" * 20)),
+        )
 
     def default_verifier(self) -> Verifier:
         """`numeric`."""
@@ -83,8 +91,8 @@ class _Session:
 
     def step(self, text: str) -> Turn:
         if f"<{TAG}>" in text:
-            calls = tagged(text, TAG)
-            return Turn(observation="\n".join(map(calculate, calls)) if calls else _FORM)
+            # The end of the text closes a call too: `sampling.stop` may have cut the tag away.
+            return Turn(observation="\n".join(map(calculate, tagged(f"{text}</{TAG}>", TAG))))
         verifier = self.task.verifier or self.task.default_verifier()
         return Turn(done=True, score=verifier.score(text, self.example.answer, self.example))
 
