@@ -9,8 +9,10 @@ import torch
 import peaked
 import tiny
 import turn_tasks
+from chat_tokenizers import CHATML, LLAMA3, fast_tokenizer
 from turn_tasks import Letters, Says, letters, played
-from whet.config import SamplingConfig
+from whet import registry
+from whet.config import PromptConfig, SamplingConfig
 from whet.engines.native import Native
 from whet.engines.scripted import Scripted
 from whet.errors import DataError, Interrupted
@@ -19,7 +21,9 @@ from whet.rollouts.collect import collect
 from whet.rollouts.episodes import check_turns, episode_seed, replay
 from whet.rollouts.metrics import group_metrics, records
 from whet.seeding import key
-from whet.types import Example, SamplingParams, Score, StepGroups, Turn
+from whet.text.pretrained import PretrainedTokenizer
+from whet.text.prompts import PromptEncoder
+from whet.types import Completion, Example, SamplingParams, Score, StepGroups, Turn
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +172,48 @@ def test_the_scripted_engine_plays_too(policy):
 
 def test_the_same_episodes_are_played_again(policy):
     assert played(policy) == played(policy)
+
+
+class Speaks:
+    """A policy that is a tokenizer."""
+
+    def __init__(self, template, bos, end):
+        self.tokenizer = PretrainedTokenizer(fast_tokenizer(template, bos), [end])
+        self.end = end
+
+    def generate(self, requests, params, should_stop=lambda: False, on_token=None):
+        """Answers `5`, and then what it is told."""
+        for number, request in enumerate(requests):
+            answer = "6" if "higher" in self.tokenizer.spell(request.prompt_ids) else "5"
+            ids = (*self.tokenizer.encode(answer), self.end)
+            yield Completion(
+                request=number,
+                sample=0,
+                token_ids=ids,
+                logprobs=(-1.0,) * len(ids),
+                finish_reason="stop",
+                policy_version=0,
+                text=answer,
+            )
+
+
+@pytest.mark.parametrize("role", ["user", "tool"])
+@pytest.mark.parametrize(("template", "bos", "end"), [(CHATML, None, 2), (LLAMA3, "<|begin_of_text|>", 6)])
+def test_the_tokens_of_an_episode_are_those_of_the_conversation_that_it_was(template, bos, end, role):
+    policy = Speaks(template, bos, end)
+    encode = PromptEncoder(policy.tokenizer, PromptConfig(system="Guess."))
+    task = registry.build(
+        "tasks",
+        {"name": "guess_number", "smallest": 7, "largest": 9, "max_turns": 2, "observation_role": role},
+    )
+    example = task.examples("train")[0]
+    params = SamplingParams(max_completion_length=200)
+    ((rollout,),) = (g.rollouts for g in collect(policy, encode, [(example, (1,))], task, params))
+    said = [("user", example.prompt), ("assistant", "5"), (role, "higher")]
+    whole = encode.chat([{"role": r, "content": text} for r, text in said])
+    assert rollout.token_ids == (*whole, *policy.tokenizer.encode("6"), end)
+    sampled = [t for t, mine in zip(rollout.token_ids, rollout.loss_mask, strict=True) if mine]
+    assert policy.tokenizer.decode(sampled) == "56"
 
 
 # --- what goes wrong ---
