@@ -22,7 +22,7 @@ FLOORS: tuple[frozenset[str], ...] = tuple(
     frozenset(floor.split())
     for floor in (
         "types interfaces errors registry config config_problems keys config_schema seeding yaml_source "
-        "foreign_names shipped starter templates allocator compiled",
+        "foreign_names shipped starter templates allocator compiled turns",
         "functional models text sandbox distributed tracking",
         "policies",
         "verifiers engines algorithms probes",

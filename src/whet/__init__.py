@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from whet.config import Config, load_config
     from whet.errors import ConfigError, DataError, RunError, WhetError
     from whet.interfaces import Algorithm, Probe, Task, Verifier
-    from whet.types import Example, Score
+    from whet.turns import TurnTask
+    from whet.types import Example, Score, Turn
 
 __version__ = "0.2.0"
 
@@ -37,14 +38,15 @@ _HOME = {
     "whet.config": ("Config", "load_config"),
     "whet.errors": ("ConfigError", "DataError", "RunError", "WhetError"),
     "whet.interfaces": ("Algorithm", "Probe", "Task", "Verifier"),
-    "whet.types": ("Example", "Score"),
+    "whet.turns": ("TurnTask",),
+    "whet.types": ("Example", "Score", "Turn"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [  # noqa: RUF022 - in the order of the modules
     "Generation", "LoadedPolicy", "Run", "load_policy", "open_run", "show_prompt", "task", "train", "verifier",
     "Config", "load_config", "ConfigError", "DataError", "RunError", "WhetError",
-    "Algorithm", "Probe", "Task", "Verifier", "Example", "Score",
+    "Algorithm", "Probe", "Task", "Verifier", "TurnTask", "Example", "Score", "Turn",
 ]  # fmt: skip
 
 

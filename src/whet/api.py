@@ -70,7 +70,7 @@ def show_prompt(
     from whet.text.shown import shown_prompt
 
     train = task.examples("train")
-    texts = (e.prompt + (e.demonstration or e.answer) for e in train)
+    texts = [*(e.prompt + (e.demonstration or e.answer) for e in train), *task.observed_texts()]
     tokenizer, config = tokenizer_of(policy, texts, _root(runs_root))
     encode = PromptEncoder(tokenizer, _prompt_config(config, prompt))
     return shown_prompt(tokenizer, encode, (train or task.examples("test"))[0])

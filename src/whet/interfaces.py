@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
@@ -26,6 +27,8 @@ from whet.types import (
     Score,
     StepGroups,
     TokenStats,
+    Turn,
+    TurnRules,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +61,17 @@ class Verifier(Plugin, ABC):
         Whatever the text is, a wrong or unreadable one gets status `ok`, a low value and a `detail`. An exception means
         that the verifier itself failed; the caller turns it into status `error`, never into a zero.
         """
+
+
+class Episode(Protocol):
+    """One example played in turns: the policy answers, the episode observes."""
+
+    def step(self, text: str) -> Turn:
+        """What one answer's text leads to. Whatever the text is, that is a turn; an exception is a failure on our side.
+
+        A function of the example, the seed and the answers so far, so that a score can be made again.
+        """
+        ...
 
 
 class Task(Plugin, ABC):
@@ -117,6 +131,32 @@ class Task(Plugin, ABC):
     def score(self, example: Example, text: str) -> Score:
         """The score of one completion's text, in this process whatever the verifier's `isolation` says."""
         return self.verifier_for(example).score(text, example.answer, example)
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether episodes may have more than one turn; see `whet.turns.TurnTask`."""
+        return False
+
+    def turn_rules(self, example: Example) -> TurnRules:
+        """How the episodes of an example go."""
+        return TurnRules()
+
+    def start(self, example: Example, seed: int) -> Episode:
+        """A new episode, a function of both; the rollouts of a group have one seed. Here a single turn, scored."""
+        return _OneTurn(self, example)
+
+    def observed_texts(self) -> Sequence[str]:
+        """Texts with every character that observations have, for a tokenizer that is made from a task's texts."""
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class _OneTurn:
+    task: Task
+    example: Example
+
+    def step(self, text: str) -> Turn:
+        return Turn(done=True, score=self.task.score(self.example, text))
 
 
 class Algorithm(Plugin, ABC):

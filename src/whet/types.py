@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FinishReason = Literal["stop", "length", "timeout"]
+ObserverRole = Literal["user", "tool"]
 Status = Literal["ok", "skipped", "error", "timeout", "invalid"]
 
 
@@ -160,8 +161,41 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What an episode says to one answer of the policy."""
+
+    observation: str = ""
+    """What the policy reads before its next answer."""
+    reward: float = 0.0
+    """The score of an episode is the sum over its turns."""
+    done: bool = False
+    """Whether this answer was the last."""
+    detail: str = ""
+    """A short reason such as `no_answer`; that of the last turn becomes the score's."""
+    score: Score | None = None
+    """Of the whole episode, in place of the sum, where a verifier judges the last answer."""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.reward):
+            raise ValueError(f"the reward of a turn is a finite number: {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRules:
+    """How the episodes of an example go."""
+
+    max_turns: int = 1
+    """Answers at most."""
+    role: ObserverRole = "user"
+    """Whose message an observation is where prompts are conversations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """One sequence as the policy saw it: aligned lists of one length, prompt first."""
+    """One sequence as the policy saw it: aligned lists of one length, prompt first.
+
+    In an episode of several turns observations stand between the answers; `loss_mask` is false there.
+    """
 
     example: Example
     token_ids: tuple[int, ...]
@@ -172,7 +206,10 @@ class Rollout:
     finish_reason: FinishReason
     policy_version: int
     text: str
+    """What was scored: the completion; of an episode its answers and observations in turn, a line break between."""
     score: Score
+    answers: tuple[str, ...] = ()
+    """Of an episode the text of each answer: with the seed they make the score again. Else empty."""
 
     def __post_init__(self) -> None:
         if not len(self.token_ids) == len(self.loss_mask) == len(self.sampling_logprobs):

@@ -99,6 +99,13 @@ def test_sample_says_which_completions_were_cut(whet, root):
     assert any(line.endswith("   (cut after 1 tokens)") for line in lines)
 
 
+def test_a_task_with_turns_says_how_many(whet):
+    out = whet("tasks", "guess_number", "num_train=5", "num_test=3").out
+    assert out.startswith("guess_number: 5 examples to train on, 3 to test on; up to 3 turns\n")
+    assert "its rewards of a single turn\n" in out
+    assert whet("tasks", "guess_number", "--json").json["turns"] == {"max_turns": 3, "role": "user"}
+
+
 def test_tasks_are_listed_with_what_they_are_about(whet):
     found = {row["name"]: row["about"] for row in whet("tasks", "--json").json}
     assert {"arithmetic", "gsm8k", "jsonl"} <= found.keys()

@@ -48,11 +48,13 @@ CONFIG: dict[str, Any] = {
     "eval": {"num_samples": 2},
 }
 
+GAMES = {"task": {"name": "guess_number", "num_train": 9, "num_test": 2}, "warm_start": None, "max_steps": 1}
+
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The keys of a run with everything on, of one that skips rewards and whose gradient is not finite, and of a
-    supervised one."""
+    """The keys of a run with everything on, of one that skips rewards and whose gradient is not finite, of a supervised
+    one, and of one with turns."""
     root = tmp_path_factory.mktemp("metrics")
     (root / "broken.py").write_text(BROKEN)
     broken = {"name": f"{root}/broken.py:Broken"}
@@ -61,6 +63,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         whet.train(CONFIG, runs_root=str(root)),
         whet.train({**CONFIG, **skipping, "algorithm": broken, "max_steps": 1}, runs_root=str(root)),
         whet.train({**CONFIG, "stage": "sft", "warm_start": None, "max_steps": 1}, runs_root=str(root)),
+        whet.train({**CONFIG, **GAMES}, runs_root=str(root)),
     ]
     return {key for run in runs for line in run.metrics for key in line} - {"step"}
 

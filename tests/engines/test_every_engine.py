@@ -131,6 +131,22 @@ def test_a_request_may_have_a_shorter_limit_of_its_own(build):
         assert completion.finish_reason == "length"
 
 
+def test_prompts_that_fill_the_context_with_short_limits_go_beside_short_ones_with_long_limits(build):
+    policy = peaked.policy()
+    prompts = ["1" * 30, "7", "2" * 25, "1+1=", "3" * 31]
+    limits = [2, 31, 7, 28, 1]
+    asked = [
+        dataclasses.replace(r, max_completion_length=n)
+        for r, n in zip(peaked.requests(policy, prompts=prompts), limits, strict=True)
+    ]
+    found = peaked.draw(build(policy, max_rows=7), asked, max_completion_length=31)
+    assert len(found) == 25
+    batch = peaked.batch_of(asked, list(found.values()), 1.0)
+    with torch.no_grad():
+        gap = (policy.forward(batch).logprobs - batch.sampling_logprobs).abs().max()
+    assert gap < 1e-5
+
+
 def test_a_completion_that_takes_too_long_ends_where_it_is(build):
     policy = peaked.constant([0.0, 1.0, 0.0])
     found = peaked.draw(build(policy, max_rows=7), peaked.requests(policy), timeout_s=1e-9).values()

@@ -102,6 +102,25 @@ def test_greedy_tokens_are_those_of_the_engine_over_generate(policy, connect):
         assert (ours[place].token_ids, ours[place].text) == (other.token_ids, other.text)
 
 
+def test_several_calls_in_a_step_sample_from_one_push_of_the_weights(policy, connect):
+    worker = StandIn()
+    engine, asked = engine_of(policy, connect(worker)), requests(policy, samples=1)
+    pushes = []
+    update_weights = worker.update
+    worker.update = lambda *given: (pushes.append(1), update_weights(*given))[1]
+    first = peaked.draw(engine, asked, max_completion_length=4)
+    later = [
+        Request(prompt_ids=r.prompt_ids + first[i, 0].token_ids + (5, 6), keys=r.keys)
+        for i, r in enumerate(asked)
+    ]
+    found = list(peaked.draw(engine, later, max_completion_length=4).values())
+    batch = peaked.batch_of(later, found, 1.0)
+    with torch.no_grad():
+        gap = (policy.forward(batch).logprobs - batch.sampling_logprobs).abs().max()
+    assert gap < 1e-5
+    assert len(pushes) == 1
+
+
 def test_a_request_may_have_a_shorter_limit_of_its_own(policy, connect):
     (asked, _) = requests(policy)
     short = Request(prompt_ids=asked.prompt_ids, keys=asked.keys, max_completion_length=2)

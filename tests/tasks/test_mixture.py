@@ -6,6 +6,7 @@ from whet import registry
 from whet.config import load_config
 from whet.errors import ConfigError
 from whet.interfaces import Task
+from whet.types import Score, Turn
 
 PARTS = {
     "sums": {"task": {"name": "arithmetic", "num_train": 90, "num_test": 30}, "weight": 3},
@@ -43,6 +44,22 @@ def test_each_part_scores_by_its_own_verifier(mixture: Task) -> None:
     assert mixture.score(sums, f"It is {sums.answer}.").value == 1.0
     assert mixture.score(copies, f"It is {copies.answer}.").value == 0.0
     assert mixture.score(copies, copies.answer).value == 1.0
+
+
+def test_a_part_with_turns_plays_them_and_the_others_have_one() -> None:
+    game = {"name": "guess_number", "num_train": 9, "num_test": 3}
+    task = registry.build("tasks", {"name": "mixture", "parts": {**PARTS, "games": {"task": game}}})
+    by_part = {e.tags["part"]: e for e in task.examples("train")}
+    assert task.has_turns
+    assert {part: task.turn_rules(e).max_turns for part, e in by_part.items()} == {
+        "sums": 1,
+        "copies": 1,
+        "games": 3,
+    }
+    sums = by_part["sums"]
+    assert task.start(sums, 0).step(sums.answer) == Turn(done=True, score=Score(value=1.0))
+    assert task.start(by_part["games"], 0).step("?") == Turn(observation="?", detail="no_answer")
+    assert "higher" in task.observed_texts()
 
 
 def test_a_verifier_of_a_part_is_kept() -> None:

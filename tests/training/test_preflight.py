@@ -112,6 +112,12 @@ def test_the_cache_holds_what_is_in_flight_at_once(config):
     assert forecast(imitated, SIZES)["memory_bytes"]["kv_cache"] == (20 * 16 + 20 * 8) * 128
 
 
+def test_later_turns_are_prompts_of_their_own_with_the_answers_before_them(config):
+    # 60 rows: each a prompt of 10 + 6 -> 16 tokens, and room for 6 -> 8 more
+    turns = config(task={"name": "guess_number"}, warm_start=None, engine={"max_rows": 512})
+    assert forecast(turns, SIZES)["memory_bytes"]["kv_cache"] == (60 * 16 + 60 * 8) * 128
+
+
 def test_a_limit_of_the_cache_limits_what_is_in_flight(config):
     # 2 * 2 * 512 * 4 = 8192 bytes a token, 16 tokens of prompt and completion: 8 of them are a megabyte
     wide = dataclasses.replace(SIZES, policy=dataclasses.replace(POLICY, kv_width=512))

@@ -77,6 +77,7 @@ def _facts(name: str, settings: Sequence[str], policy: str | None, runs_root: st
         "examples": {"train": len(train), "test": len(test)},
         "example": dataclasses.asdict(example),
         "scores": _scores(task, example, train or test),
+        **({"turns": dataclasses.asdict(task.turn_rules(example))} if task.has_turns else {}),
     }
     if policy is None:
         return facts
@@ -109,10 +110,11 @@ def _text(facts: Mapping[str, Any]) -> str:
         for name, about in facts["settings"].items()
         if name != "name"
     ]
+    turns = f"; up to {facts['turns']['max_turns']} turns" if "turns" in facts else ""
     parts = [
-        f"{facts['task']['name']}: {counts['train']} examples to train on, {counts['test']} to test on",
+        f"{facts['task']['name']}: {counts['train']} examples to train on, {counts['test']} to test on{turns}",
         f"an example\n{indent(example['prompt'], '  | ')}\n{columns(rows, '  ')}",
-        f"its rewards\n{columns(scores, '  ')}",
+        f"its rewards{' of a single turn' * bool(turns)}\n{columns(scores, '  ')}",
         *([_prompt(facts["prompt"])] if "prompt" in facts else [f"settings\n{columns(settings, '  ')}"]),
     ]
     return "\n\n".join(parts)

@@ -31,17 +31,16 @@ def wishes_of(requests: Iterable[Request], policy: Policy, params: SamplingParam
 
     Raises `DataError` for a prompt that is empty or leaves no room for the longest completion.
     """
-    room = policy.context_length - params.max_completion_length
     for number, request in enumerate(requests):
-        length = len(request.prompt_ids)
+        length, limit = len(request.prompt_ids), limit_of(request, params)
+        room = policy.context_length - limit
         if length == 0:
             raise DataError(f"prompt {number} is empty: the first token needs one before it; write a text")
         if length > room:
             raise DataError(
-                f"prompt {number} has {length} tokens; with completions of up to {params.max_completion_length} the "
+                f"prompt {number} has {length} tokens; with completions of up to {limit} the "
                 f"context of {policy.context_length} leaves {room}: shorten it, or lower max_completion_length"
             )
-        limit = limit_of(request, params)
         for i, key in enumerate(request.keys):
             yield Wish(number, i, key, request.prompt_ids, limit)
 

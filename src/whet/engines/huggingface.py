@@ -70,12 +70,11 @@ class HuggingFaceEngine:
         """
         wishes = list(wishes_of(requests, self._policy, params))
         ending = Ending(self._policy.tokenizer, params.stop)
-        for start in range(0, len(wishes), self._max_rows):
+        for batch in _batches(wishes, self._max_rows, self._policy.context_length):
             model, version = self._model(), self._policy.version
-            batch = wishes[start : start + self._max_rows]
             draws = _Draws(batch, params, ending, should_stop, model.device)
             draws.on_token = on_token
-            _generate(model, batch, draws, params.max_completion_length)
+            _generate(model, batch, draws, max(w.limit for w in batch))
             columns = (draws.count, draws.tokens, draws.logprobs)
             for wish, count, tokens, logprobs in zip(batch, *(c.tolist() for c in columns), strict=True):
                 yield completion(wish, tokens[:count], logprobs[:count], ending, version)
@@ -90,6 +89,20 @@ class HuggingFaceEngine:
         else:
             copy_to_gpt2(module, self._twin)  # always: a copy is cheap beside `generate`, a stale one is not
         return self._twin
+
+
+def _batches(wishes: Sequence[Wish], max_rows: int, context_length: int) -> Iterator[list[Wish]]:
+    """Wishes in their order, so many at once that no row outgrows the context: it is fed to the end of the longest."""
+    batch: list[Wish] = []
+    for wish in wishes:
+        together = [*batch, wish]
+        length = max(len(w.prompt_ids) for w in together) + max(w.limit for w in together)
+        if batch and (len(batch) == max_rows or length > context_length):
+            yield batch
+            together = [wish]
+        batch = together
+    if batch:
+        yield batch
 
 
 class _Draws:

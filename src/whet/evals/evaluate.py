@@ -17,7 +17,7 @@ from whet.errors import DataError
 from whet.evals.entropy import entropy_means
 from whet.evals.metrics import Metrics, metrics_of
 from whet.evals.overlap import check_overlap
-from whet.evals.records import EvalRecord, StaleRecords, record_of, settings_of
+from whet.evals.records import EvalRecord, StaleRecords, record_of, sample_keys, settings_of
 from whet.evals.rescore import rescore
 from whet.interfaces import Engine, Policy, Task
 from whet.models.fingerprint import weights_hash
@@ -144,7 +144,7 @@ def _chunks(plan: EvalPlan) -> Iterator[tuple[SamplingParams, list[tuple[Example
     for settings, samples in passes:
         for start in range(0, len(plan.examples), CHUNK):
             chunk = plan.examples[start : start + CHUNK]
-            yield settings, [(e, _keys(plan.seed, e, samples)) for e in chunk]
+            yield settings, [(e, sample_keys(plan.seed, e, samples)) for e in chunk]
 
 
 def _check_same(records: Sequence[EvalRecord], weights: str, settings: Mapping[str, Any]) -> None:
@@ -154,11 +154,6 @@ def _check_same(records: Sequence[EvalRecord], weights: str, settings: Mapping[s
                 f"the records to go on from were made by other weights or settings: expected {weights[:12]} and "
                 f"{dict(settings)}, found {record.weights_hash[:12]} and {dict(record.sampling)}"
             )
-
-
-def _keys(seed: int, example: Example, samples: int) -> tuple[int, ...]:
-    """By the example's id, not its place: a subset of the problems draws the same samples."""
-    return tuple(key(seed, f"eval {example.id}", i) for i in range(samples))
 
 
 def _with_entropy(

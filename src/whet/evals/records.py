@@ -13,8 +13,9 @@ from typing import Any
 
 from whet.errors import DataError
 from whet.runs.reader import read_jsonl
+from whet.seeding import key
 from whet.tracking.jsonl import JsonlLog
-from whet.types import FinishReason, Rollout, SamplingParams, Score
+from whet.types import Example, FinishReason, Rollout, SamplingParams, Score
 
 
 class StaleRecords(DataError):
@@ -36,7 +37,7 @@ class EvalRecord:
     answer: str
     tags: Mapping[str, str]
     token_ids: tuple[int, ...]
-    """Of the completion."""
+    """Of the completion; of an episode those of its answers."""
     text: str
     """What was scored."""
     finish_reason: FinishReason
@@ -48,6 +49,8 @@ class EvalRecord:
     weights_hash: str
     sampling: Mapping[str, Any]
     """The settings that the completion was drawn with, seed included."""
+    answers: tuple[str, ...] = ()
+    """Of an episode the text of each answer; empty where the task has no turns."""
 
     @property
     def place(self) -> tuple[str, int, bool]:
@@ -60,6 +63,11 @@ class EvalRecord:
         return len(self.token_ids)
 
 
+def sample_keys(seed: int, example: Example, samples: int) -> tuple[int, ...]:
+    """By the example's id, not its place: a subset of the problems draws the same samples."""
+    return tuple(key(seed, f"eval {example.id}", i) for i in range(samples))
+
+
 def settings_of(params: SamplingParams, seed: int) -> dict[str, Any]:
     """The sampling settings of a pass as JSON values."""
     return {**dataclasses.asdict(params), "stop": list(params.stop), "seed": seed}
@@ -68,7 +76,7 @@ def settings_of(params: SamplingParams, seed: int) -> dict[str, Any]:
 def record_of(rollout: Rollout, sample: int, settings: Mapping[str, Any], weights_hash: str) -> EvalRecord:
     """The record of a scored rollout; its entropy is not known yet."""
     sampled = [t for t, mine in zip(rollout.token_ids, rollout.loss_mask, strict=True) if mine]
-    prompt = [t for t, mine in zip(rollout.token_ids, rollout.loss_mask, strict=True) if not mine]
+    prompt = rollout.token_ids[: rollout.loss_mask.index(True)]
     return EvalRecord(
         problem=rollout.example.id,
         sample=sample,
@@ -85,6 +93,7 @@ def record_of(rollout: Rollout, sample: int, settings: Mapping[str, Any], weight
         entropy_mean=None,
         weights_hash=weights_hash,
         sampling=settings,
+        answers=rollout.answers,
     )
 
 
@@ -111,6 +120,7 @@ def _parse(values: dict[str, Any], where: str) -> EvalRecord:
         stored = values["score"]
         score = Score(**{**stored, "value": _number(stored["value"])})
         known = {"score": score, "token_ids": tuple(values["token_ids"])}
+        known["answers"] = tuple(values.get("answers", ()))
         return EvalRecord(**{**values, **known, "logprob_sum": _number(values["logprob_sum"])})
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{where}: expected the record of one evaluated completion: {error}") from error

@@ -7,8 +7,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from whet.evals.records import EvalRecord, StaleRecords
+from whet.evals.records import EvalRecord, StaleRecords, sample_keys
 from whet.interfaces import Task
+from whet.rollouts.episodes import episode_seed, replay
 from whet.rollouts.score import score_text
 from whet.types import Example, Score
 
@@ -23,7 +24,7 @@ class Rescored:
 
 
 def rescore(records: Sequence[EvalRecord], task: Task, examples: Sequence[Example]) -> Rescored:
-    """What the task's verifier says today of the stored texts.
+    """What the task says today of the stored texts, those of an episode one after another.
 
     Raises `StaleRecords` when a problem is not among the examples, or is asked in other words.
     """
@@ -36,9 +37,20 @@ def rescore(records: Sequence[EvalRecord], task: Task, examples: Sequence[Exampl
             raise StaleRecords(
                 f"problem {record.problem!r} of the records {what} in {task.name}: nothing to score by"
             )
-        new.append(dataclasses.replace(record, score=score_text(task, example, record.text)))
+        new.append(dataclasses.replace(record, score=_score(record, task, example)))
     changed = [(old, now) for old, now in zip(records, new, strict=True) if not _same(old.score, now.score)]
     return Rescored(tuple(new), tuple(changed))
+
+
+def _score(record: EvalRecord, task: Task, example: Example) -> Score:
+    """An episode is played again with its answers; its seed is that of the evaluation."""
+    if not record.answers and not task.has_turns:
+        return score_text(task, example, record.text)
+    if not record.answers or not task.has_turns:
+        had, has = ("an episode", "no turns") if record.answers else ("one completion", "turns")
+        raise StaleRecords(f"problem {record.problem!r} of the records was {had}, and {task.name} has {has}")
+    seed = episode_seed(sample_keys(record.sampling["seed"], example, 1)[0])
+    return replay(task, example, seed, record.answers, record.finish_reason)
 
 
 def _same(a: Score, b: Score) -> bool:

@@ -45,7 +45,7 @@ SB3: dict[str, dict[str, str]] = {
         "custom_objects force_reset exact_match load_path_or_dict": _RESUME,
         "print_system_info": "whet check (environment.json is in every run)",
         "observation deterministic": "whet sample RUN PROMPT (and whet eval, which does both greedy and sampled)",
-        "state episode_start": "not there: a completion is one turn",
+        "state episode_start": "not there: a policy has no state beside its tokens",
     },
     "evaluate_policy(...) and EvalCallback": {
         "n_eval_episodes": "eval.limit (problems; eval.num_samples completions of each)",

@@ -13,7 +13,7 @@ from whet.foreign_names.shared import (
 )
 
 _NO_CRITIC = "not there: no critic, so no GAE; every token has the return of its completion"
-_ONE_TURN = "not there: a completion is one turn"
+_TURNS = "task (one with turns: docs/turns.md)"
 _NO_PROFILER = "not there: time/... and perf/... are logged in every step"
 _NO_REWARD_MODEL = "not there: no reward models, rewards are programs"
 _NO_COV = "not there: algorithm.epsilon, epsilon_high and entropy_coef steer the entropy"
@@ -112,8 +112,9 @@ VERL: dict[str, dict[str, str]] = {
         "actor_rollout_ref.rollout.val_kwargs.temperature": "eval.temperature",
         "actor_rollout_ref.rollout.val_kwargs.do_sample": "eval.greedy (beside the samples)",
         "actor_rollout_ref.rollout.val_kwargs.*": "eval.temperature (the full distribution, as in training)",
-        "actor_rollout_ref.rollout.multi_turn.*": _ONE_TURN,
-        "actor_rollout_ref.rollout.agent.*": _ONE_TURN,
+        "actor_rollout_ref.rollout.multi_turn.max_assistant_turns": "task.max_turns (of a task with turns)",
+        "actor_rollout_ref.rollout.multi_turn.*": _TURNS,
+        "actor_rollout_ref.rollout.agent.*": _TURNS,
         "actor_rollout_ref.rollout.calculate_log_probs": "not needed: always recorded",
         "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu": ACCUMULATION,
         "actor_rollout_ref.rollout.log_prob_max_token_len_per_gpu": "batch.microbatch_tokens",

@@ -1,6 +1,6 @@
 """From examples to scored groups: the one way in which training and evaluation sample and score."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 import torch
@@ -8,6 +8,7 @@ import torch
 from whet.config import SamplingConfig
 from whet.errors import DataError, TrainingError, first_line
 from whet.interfaces import Engine, Task
+from whet.rollouts.episodes import play
 from whet.rollouts.score import Scoring
 from whet.text.prompts import PromptEncoder
 from whet.types import Completion, Example, Request, Rollout, RolloutGroup, SamplingParams, Score
@@ -24,19 +25,19 @@ def collect(
     params: SamplingParams,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> list[RolloutGroup]:
-    """One scored group per item, in the order of the items. Completions are scored as they finish.
+    """One scored group per item, in the order of the items. Completions are scored as they finish, episodes played.
 
     Raises `TrainingError` when the memory of a GPU runs out, `Interrupted` when told to stop.
     """
-    requests = [Request(prompt_ids=encode(e), keys=keys) for e, keys in items]
+    sample = play if task.has_turns else _complete
     try:
-        found = _samples(task, items, requests, engine.generate(requests, params, should_stop))
+        found = sample(engine, encode, items, task, params, should_stop)
     except torch.OutOfMemoryError as error:
         found, reason = None, first_line(error)
     if found is not None:
         return [
-            RolloutGroup(example=example, rollouts=tuple(samples[i] for i in range(len(keys))))
-            for (example, keys), samples in zip(items, found, strict=True)
+            RolloutGroup(example=example, rollouts=tuple(rollouts))
+            for (example, _), rollouts in zip(items, found, strict=True)
         ]
     # Raised here, where the engine's tensors are free again and leave room to save the run.
     raise TrainingError(
@@ -46,18 +47,24 @@ def collect(
     )
 
 
-def _samples(
-    task: Task, items: Sequence[Item], requests: Sequence[Request], completions: Iterable[Completion]
-) -> list[dict[int, Rollout]]:
-    """The rollouts of each request, by sample."""
+def _complete(
+    engine: Engine,
+    encode: PromptEncoder,
+    items: Sequence[Item],
+    task: Task,
+    params: SamplingParams,
+    should_stop: Callable[[], bool],
+) -> list[list[Rollout]]:
+    """The rollouts of each item, one completion each."""
+    requests = [Request(prompt_ids=encode(e), keys=keys) for e, keys in items]
     found: list[dict[int, tuple[Completion, Future[Score]]]] = [{} for _ in items]
     with Scoring(task) as scoring:
-        for completion in completions:
+        for completion in engine.generate(requests, params, should_stop):
             score = scoring.submit(items[completion.request][0], completion.text)
             found[completion.request][completion.sample] = completion, score
         return [
-            {sample: _rollout(item[0], request.prompt_ids, *made) for sample, made in samples.items()}
-            for item, request, samples in zip(items, requests, found, strict=True)
+            [_rollout(example, request.prompt_ids, *samples[i]) for i in range(len(keys))]
+            for (example, keys), request, samples in zip(items, requests, found, strict=True)
         ]
 
 

@@ -47,6 +47,8 @@ def _add_rollout(metrics: Metrics, rollout: Rollout) -> None:
     metrics.count("completions/tokens", length)
     metrics.add("completions/truncated_frac", rollout.finish_reason != "stop")
     metrics.add("rollout/failed_frac", score.is_failure)
+    if rollout.answers:
+        metrics.add("rollout/turns", len(rollout.answers))
     if score.status == "skipped":
         metrics.count("rollout/skipped")
     if not score.ok:
@@ -80,4 +82,5 @@ def _record(step: int, sample: int, rollout: Rollout, is_admitted: bool) -> dict
         "logprob_mean": sum(rollout.sampling_logprobs) / max(length, 1),
         "policy_version": rollout.policy_version,
         "admitted": is_admitted,
+        **({"answers": list(rollout.answers)} if rollout.answers else {}),
     }

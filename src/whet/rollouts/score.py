@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from whet.errors import ConfigError
 from whet.interfaces import Task, Verifier
@@ -14,6 +15,7 @@ from whet.types import Example, Score
 from whet.verifiers._isolation import judged
 
 _MAX_DETAIL = 300
+Found = TypeVar("Found")
 
 
 def score_text(scorer: Task | Verifier, example: Example, text: str) -> Score:
@@ -22,15 +24,20 @@ def score_text(scorer: Task | Verifier, example: Example, text: str) -> Score:
     An exception of the scorer gives status `error` with its type and message; a result that is no `Score` gives
     `invalid`. Interruptions pass through, and so does a `ConfigError`: no rollout can be scored before it is mended.
     """
+    return guarded(lambda: _score(scorer, example, text), Score)
+
+
+def guarded(call: Callable[[], object], kind: type[Found]) -> Found | Score:
+    """What a call of a person's code gives, or the failed score that takes its place."""
     try:
-        score: object = _score(scorer, example, text)
+        found = call()
     except ConfigError:
         raise
     except Exception as error:  # noqa: BLE001 - a reward may raise anything; the rollout then has no value
         return Score.failed("error", f"{type(error).__name__}: {error}"[:_MAX_DETAIL] + _place(error))
-    if not isinstance(score, Score):
-        return Score.failed("invalid", f"expected a Score, found {score!r}"[:_MAX_DETAIL])
-    return score
+    if not isinstance(found, kind):
+        return Score.failed("invalid", f"expected a {kind.__name__}, found {found!r}"[:_MAX_DETAIL])
+    return found
 
 
 def _score(scorer: Task | Verifier, example: Example, text: str) -> Score:

@@ -33,7 +33,7 @@ class Problem:
 
     prompt: str
     answer: str
-    demonstration: str
+    demonstration: str | None
     tags: Mapping[str, str]
     identity: str = ""
     """Problems with one identity share a side of the split, as do 37+85 and 85+37; default: the question."""

@@ -11,9 +11,9 @@ from pydantic import Field, SerializeAsAny, field_validator
 
 from whet import registry
 from whet.errors import ConfigError
-from whet.interfaces import Split, Task, Verifier
+from whet.interfaces import Episode, Split, Task, Verifier
 from whet.registry import Settings
-from whet.types import Example, Score
+from whet.types import Example, Score, TurnRules
 
 
 class Part(Settings):
@@ -60,6 +60,26 @@ class Mixture(Task):
     def verifier_for(self, example: Example) -> Verifier:
         """That of the example's part, unless the mixture has one of its own."""
         return self.verifier or self.parts[example.tags["part"]].task.verifier_for(example)
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether a part has; the others then have episodes of one turn."""
+        return any(part.task.has_turns for part in self.parts.values())
+
+    def turn_rules(self, example: Example) -> TurnRules:
+        """Those of the example's part."""
+        return self._part(example).turn_rules(example)
+
+    def start(self, example: Example, seed: int) -> Episode:
+        """An episode of the example's part."""
+        return self._part(example).start(example, seed)
+
+    def observed_texts(self) -> Sequence[str]:
+        """Those of all parts."""
+        return [text for part in self.parts.values() for text in part.task.observed_texts()]
+
+    def _part(self, example: Example) -> Task:
+        return self.parts[example.tags["part"]].task
 
     @cached_property
     def _by_part(self) -> _ByPart:

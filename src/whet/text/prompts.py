@@ -19,6 +19,8 @@ _SHOWN = 40
 """Characters shown on either side of a difference."""
 _PROBE = ("Is it so?", "So it is.", "Why?")
 """A user asks, the assistant answers, the user asks again: what follows the answer ends it."""
+_THOUGHT = "<think>\nIs it?\n</think>\n\n"
+"""Before an answer of a model that thinks, in the form that Qwen3 and its like are trained to write."""
 
 
 class PromptEncoder:
@@ -29,6 +31,7 @@ class PromptEncoder:
         self._tokenizer = tokenizer
         self._config = config
         self._template = tokenizer.chat_template if config.template is None else config.template
+        self._checked_roles: set[str] = set()
         self.is_chat = self._template is not None if config.chat == "auto" else config.chat
         if self.is_chat and self._template is None:
             raise ConfigError(
@@ -71,11 +74,10 @@ class PromptEncoder:
         `DataError` when what it writes does not survive the way to ids and back.
         """
         _check_messages(messages)
-        opened = any(m["role"] in ("system", "developer") for m in messages)
-        system = [] if opened or self._config.system is None else [_message("system", self._config.system)]
-        rendered = self._render([*system, *messages])
+        whole = self._opened(messages)
+        rendered = self._render(whole)
         ids = tuple(self._tokenizer.encode(rendered))
-        _check_nothing_lost([*system, *messages], rendered)
+        _check_nothing_lost(whole, rendered)
         _check_round_trip(rendered, self._tokenizer.spell(ids))
         return ids
 
@@ -93,11 +95,92 @@ class PromptEncoder:
         after = rendered.partition(_PROBE[1])[2]
         return tuple(self._tokenizer.encode(after.partition(_PROBE[2])[0]))
 
+    @cached_property
+    def _end(self) -> tuple[int, ...]:
+        """Of `closing` what comes up to the token that ends completions; nothing where none of its tokens does."""
+        ends = [n for n, i in enumerate(self.closing, 1) if i in self._tokenizer.stop_ids]
+        return self.closing[: ends[0]] if ends else ()
+
     @property
     def end_id(self) -> int:
         """The token that ends a demonstration: the template's own where it ends completions too, or end-of-text."""
         ends = (i for i in self.closing if i in self._tokenizer.stop_ids)
         return next(ends, self._tokenizer.eos_id)
+
+    def observation(self, role: str, text: str, answer_ids: Sequence[int]) -> tuple[int, ...]:
+        """Token ids between an answer and the next one, when a message of that role is written in between.
+
+        In a conversation: what the template ends the answer with, the message, and what opens the next answer. The end
+        is left out where `answer_ids`, the answer's own, has it already. In plain text: the text as it is.
+
+        Raises `ConfigError` for a template that writes earlier turns otherwise than token by token (see
+        `check_turns`), and `DataError` for a text that does not survive the way to ids and back.
+        """
+        if not self.is_chat:
+            return tuple(self._tokenizer.encode(text))
+        self.check_turns(role)
+        return self._between(role, text, answer_ids)
+
+    def check_turns(self, role: str) -> None:
+        """Raises `ConfigError`, with the difference, unless a conversation that grows keeps the tokens it had.
+
+        Some templates do not: they drop what earlier answers thought, or write an empty thought before the newest
+        answer only. What is trained on would then be nothing that the template ever writes. Plain text always does.
+        """
+        if not self.is_chat or role in self._checked_roles:
+            return
+        for answer in (_PROBE[1], _THOUGHT + _PROBE[1]):
+            self._check_grows(role, answer)
+        self._checked_roles.add(role)
+
+    def _check_grows(self, role: str, answer: str) -> None:
+        messages = [_message("user", _PROBE[0])]
+        ids = self.chat(messages)
+        if _PROBE[2] not in self._written_between(role, _PROBE[2]):
+            raise ConfigError(
+                f"the chat template loses what a {role} message says: name another in prompt.template, another "
+                "task.observation_role, or set prompt.chat=false"
+            )
+        for _ in range(2):
+            own = (*self._tokenizer.encode(answer), *self._end[-1:])
+            ids += (*own, *self._between(role, _PROBE[2], own))
+            messages += [_message("assistant", answer), _message(role, _PROBE[2])]
+            whole = tuple(self._tokenizer.encode(self._render(self._opened(messages))))
+            if ids != whole:
+                kept, written = self._difference(ids, whole)
+                raise ConfigError(
+                    f"the chat template writes earlier turns otherwise than they were sampled: where the tokens of a "
+                    f"conversation with a {role} message so far say {kept!r}, it writes {written!r}. Name a template "
+                    "in prompt.template that only ever adds to what it wrote, another task.observation_role, or set "
+                    "prompt.chat=false"
+                )
+
+    def _difference(self, ids: Sequence[int], others: Sequence[int]) -> tuple[str, str]:
+        """What the two spell from a few tokens before their first difference on; the ids where that is the same."""
+        pairs = enumerate(zip(ids, others, strict=False))
+        at = next((i for i, (a, b) in pairs if a != b), min(len(ids), len(others)))
+        cut = slice(max(0, at - 4), at + 12)
+        one, other = self.spell(ids[cut]), self.spell(others[cut])
+        return (str(ids[cut]), str(others[cut])) if one == other else (one, other)
+
+    def _between(self, role: str, text: str, answer_ids: Sequence[int]) -> tuple[int, ...]:
+        rendered = self._written_between(role, text)
+        _check_nothing_lost([_message(role, text)], rendered)
+        ids = tuple(self._tokenizer.encode(rendered))
+        _check_round_trip(rendered, self._tokenizer.spell(ids))
+        end = self._end
+        has_ended = bool(end) and tuple(answer_ids[-1:]) == end[-1:] and ids[: len(end)] == end
+        return ids[len(end) :] if has_ended else ids
+
+    def _written_between(self, role: str, text: str) -> str:
+        messages = [_message("user", _PROBE[0]), _message("assistant", _PROBE[1]), _message(role, text)]
+        return self._render(self._opened(messages)).partition(_PROBE[1])[2]
+
+    def _opened(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """The messages after the config's system message, where they bring none of their own."""
+        opened = any(m["role"] in ("system", "developer") for m in messages)
+        system = [] if opened or self._config.system is None else [_message("system", self._config.system)]
+        return [*system, *messages]
 
     def _render(self, messages: Sequence[Mapping[str, Any]]) -> str:
         if self._template is None:

@@ -156,6 +156,8 @@ def _asked(config: Config, sizes: Sizes) -> Iterator[Shape]:
         calls.append((config.batch.prompts_per_step, config.batch.num_generations))
     for prompts, samples in calls:
         yield Shape(prompts * samples, prompts, samples, *lengths)
+        if config.task.has_turns:  # later turns are prompts of their own, the answers before them included
+            yield Shape(prompts * samples, prompts * samples, 1, sum(lengths), lengths[1])
 
 
 def _activations(config: Config, sizes: Sizes) -> int:

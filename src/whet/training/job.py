@@ -20,6 +20,7 @@ from whet.evals.evaluate import EvalPlan, plan_of
 from whet.interfaces import Engine, Policy, Source, Task, Tracker
 from whet.rollouts.collect import check_prompts
 from whet.rollouts.demonstrations import DemonstrationSource, demonstrations
+from whet.rollouts.episodes import check_turns
 from whet.rollouts.inline import InlineSource
 from whet.rollouts.prompts import PromptSampler
 from whet.rollouts.reference import Reference
@@ -69,9 +70,9 @@ class Data:
             self, plan=dataclasses.replace(self.plan, microbatch_tokens=config.batch.token_limit)
         )
 
-    def texts(self) -> list[str]:
-        """What a new tokenizer is made from: training text only."""
-        return [e.prompt + (e.demonstration or e.answer) for e in self.train]
+    def texts(self, task: Task) -> list[str]:
+        """What a new tokenizer is made from: training text only, and what episodes of the task may say."""
+        return [*(e.prompt + (e.demonstration or e.answer) for e in self.train), *task.observed_texts()]
 
 
 def _rewarded(
@@ -159,6 +160,8 @@ def build_policy(config: Config, data: Data, device: torch.device) -> Policy:
     encode = PromptEncoder(policy.tokenizer, config.prompt)
     for examples in (data.train, data.plan.examples):
         check_prompts(examples, encode, config.sampling, policy.context_length)
+    for task, examples in ((config.task, data.train), (data.plan.task, data.plan.examples)):
+        check_turns(task, examples, encode)
     if config.warm_start is not None or config.stage == "sft":
         demonstrations(policy, encode, data.train)
     return policy
@@ -175,7 +178,7 @@ def origin(config: Config) -> Path | None:
 def _new_policy(config: Config, data: Data, device: torch.device) -> Policy:
     if (path := origin(config)) is not None:
         return load_policy(path / MODEL, device, config.policy)
-    return cast(Policy, cast(Any, config.policy).build(data.texts(), config.seed, device))
+    return cast(Policy, cast(Any, config.policy).build(data.texts(config.task), config.seed, device))
 
 
 def build_job(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import model_validator
 
@@ -34,6 +34,8 @@ class JsonSchema(Verifier):
     """Without the two: the field of each row that holds its schema, as an object or as JSON in a text."""
     compare: bool = False
     """The value has to be equal to the answer's JSON too; 1.0 is 1, and the order of keys is nothing."""
+    isolation: Literal["none", "worker"] = "worker"
+    """Since a pattern may take for ever, a process of its own that is killed at `timeout_s`."""
     right: float = 1.0
     wrong: float = 0.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydantic import field_validator
 
@@ -23,6 +24,8 @@ class RegexPattern(Verifier):
     """For instance `(?i)^yes\\b`. Null: the answer of each example is its pattern."""
     full: bool = False
     """The pattern has to match the whole completion without white space at its ends, not just some part of it."""
+    isolation: Literal["none", "worker"] = "worker"
+    """Since a pattern may take for ever, a process of its own that is killed at `timeout_s`."""
     right: float = 1.0
     wrong: float = 0.0
 
