@@ -14,6 +14,7 @@ from whet.types import Example
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SETTINGS = {
     "gsm8k": {"path": FIXTURES / "gsm8k"},
+    "math": {"path": FIXTURES / "math"},
     "jsonl": {
         "path": FIXTURES / "gsm8k" / "train.jsonl",
         "test_path": FIXTURES / "gsm8k" / "test.jsonl",
