@@ -113,7 +113,7 @@ def rewritings(examples: list[Example]) -> dict[str, object]:
             written = rewrite(example.answer)
             if written == example.answer and name != "as it is":
                 continue
-            score = VERIFIER.score(FORMS[n % 3].format(written.replace("\n", " ")), example.answer, example)
+            score = VERIFIER.score(FORMS[n % 3].format(written.replace("\n", " ")), example.answer)
             total, right = total + 1, right + (score.value == 1.0)
             if score.value != 1.0:
                 faults.append(f"{name}: {written!r} for {example.answer!r}: {score.detail}")

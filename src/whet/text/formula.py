@@ -169,9 +169,7 @@ class _Reader:
         return tree
 
     def _exponent(self) -> Tree:
-        if self._next == "{":
-            return self._group()
-        return self._signed()
+        return self._nested(self._group if self._next == "{" else self._signed)
 
     def _postfix(self) -> Tree:
         tree = self._primary()
@@ -181,11 +179,14 @@ class _Reader:
         return tree
 
     def _primary(self) -> Tree:
-        """Every level of nesting comes by here once."""
+        return self._nested(self._plain_primary)
+
+    def _nested(self, part: Callable[[], Tree]) -> Tree:
+        """A part one level deeper; every way down comes by here."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise TooBig("a formula of many levels")
-        tree = self._plain_primary()
+        tree = part()
         self._depth -= 1
         return tree
 

@@ -6,7 +6,6 @@ Only strings are handled here, and nothing a model wrote is ever run. Limits com
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from whet.text.tags import boxed, marked_answer
 
@@ -22,8 +21,8 @@ def final_answer(text: str) -> str | None:
     """The final answer of a completion: its marked answer, else the last resort; None when there is none.
 
     Marked is what `tags.marked_answer` finds, and a box inside of it. The last resort is the first of: the rest of the
-    line after the last `answer is` or `answer:`, the last `$...$`, `\\(...\\)` or `\\[...\\]`, the last line without a
-    sentence in it, the last number. Raises `TooLarge` for a text of more than a million characters.
+    line after the last `answer is` or `answer:`, the last `$...$`, `\\(...\\)` or `\\[...\\]`, the last line of fewer
+    than three words, the last number. Raises `TooLarge` for a text of more than a million characters.
     """
     if len(text) > MAX_COMPLETION:
         raise TooLarge(f"a completion of {len(text)} characters")
@@ -68,6 +67,7 @@ def words_of(text: str) -> str:
 
 
 def _last_resort(text: str) -> str | None:
+    text = re.sub(r"</?(?:answer|think)>", "\n", text)
     said = list(_ANSWER_IS.finditer(text))
     if said:
         line = text[said[-1].end() :].lstrip(" :*\n").partition("\n")[0]
@@ -78,7 +78,7 @@ def _last_resort(text: str) -> str | None:
     if formulas:
         return formulas[-1].strip() or None
     last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
-    if last and len(last) <= 256 and not _SENTENCE.search(last):
+    if last and len(last) <= 256 and len(_WORD.findall(last)) < 3:
         return last
     numbers = _NUMBER.findall(text)
     return numbers[-1] if numbers else None
@@ -139,7 +139,7 @@ _FORMULA = re.compile(
     r"|\\\[((?:(?!\\\]).){1,4096})\\\]",
     re.DOTALL,
 )
-_SENTENCE = re.compile(r"[A-Za-z]{2,} +[A-Za-z]{2,} +[A-Za-z]{2,}")
+_WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{3,}")
 _NUMBER = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?%?")
 
 # Signs that have one command each; those with spaces in them end it.
@@ -162,11 +162,10 @@ _COMMANDS = {name: f"\\{name}" for name in _FUNCTIONS.split()} | {
 _BARE_FUNCTION = re.compile(
     rf"(?<![\\A-Za-z])(?<!text\{{)(?:{'|'.join(_COMMANDS)})(?![A-Za-z])", re.IGNORECASE
 )
-_Written = str | Callable[[re.Match[str]], str]
 _END = r"(?![A-Za-z])"
 
 
-def _rewrite(pattern: str, written: _Written) -> tuple[re.Pattern[str], _Written]:
+def _rewrite(pattern: str, written: str) -> tuple[re.Pattern[str], str]:
     return re.compile(pattern), written
 
 
@@ -188,7 +187,8 @@ _REWRITES = (
     ),
     _rewrite(rf"\\[dtc]frac{_END}", r"\\frac"),
     _rewrite(rf"\\[dt]binom{_END}", r"\\binom"),
-    _rewrite(rf"\\(?:cdot|times){_END}|\*\*(?=\s*[\d(])", lambda m: "^" if m.group() == "**" else "*"),
+    _rewrite(rf"\\(?:cdot|times){_END}", "*"),
+    _rewrite(r"(?<=[\w)}\]]) ?\*\*(?=\s*[\d(])", "^"),
     _rewrite(rf"\\div{_END}", "/"),
     _rewrite(rf"\\l?[vV]ert{_END}|\\r[vV]ert{_END}|\\mid{_END}", "|"),
     _rewrite(rf"\\(?:leq|leqslant){_END}|<=", r"\\le "),

@@ -24,7 +24,7 @@ _PLAIN = re.compile(
 def without_unit(text: str) -> tuple[str, frozenset[str]]:
     """A canonical text without its unit, and the known units in that: none of `5 apples`."""
     text = text.strip()
-    if text.endswith("°"):
+    if text.endswith("°") and not re.search(r"\\(?:sin|cos|tan|cot|sec|csc)", text):
         return text[:-1].strip(), frozenset({"degree"})
     found = _IN_TEXT.match(text) or _PLAIN.match(text)
     if (

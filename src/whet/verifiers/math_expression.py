@@ -12,7 +12,8 @@ from pydantic import Field
 from whet.errors import DataError, missing_extra
 from whet.interfaces import Verifier
 from whet.sandbox import pool
-from whet.text.latex import MAX_COMPLETION, TooLarge, canonical, final_answer, formulas_in, squeezed
+from whet.text.formula import TooBig, Tree, Unreadable, read
+from whet.text.latex import MAX_COMPLETION, TooLarge, canonical, final_answer, formulas_in
 from whet.text.tags import boxed, marked_answer
 from whet.types import Example, Score
 from whet.verifiers import _equality
@@ -34,13 +35,13 @@ class MathExpression(Verifier):
 
     extract: Literal["auto", "tagged"] = "auto"
     """auto: the last `<answer>` pair, else the last `####`, else the last `\\boxed{}`, else what follows `answer is`,
-    else the last formula between dollar signs, else a last line that is no sentence, else the last number.
+    else the last formula between dollar signs, else a last line of fewer than three words, else the last number.
     tagged: only the marked ones."""
     right: float = 1.0
     wrong: float = 0.0
     """Also of a completion without an answer (detail `no_answer`), of one that repeats a formula of the question
     (`restated`), and of one that limits leave undecided (`undecided`)."""
-    timeout_s: float = Field(default=1.0, gt=0.0)
+    timeout_s: float = Field(default=1.5, gt=0.0)
     """Time for one comparison in a worker; one that takes longer is `undecided`."""
     memory_mb: int = Field(default=512, ge=64)
     """What one comparison may take in a worker beyond what that has."""
@@ -129,25 +130,30 @@ def _tagged(text: str) -> str | None:
 
 def _is_restated(found: str, gold: str, prompt: str) -> bool:
     """Whether the answer is a calculation copied from the question, and not the gold answer as it is written."""
-    text = squeezed(canonical(found)).rpartition("=")[2]
-    return (
-        text != squeezed(canonical(gold)).rpartition("=")[2]
-        and not _LITERAL.fullmatch(text)
-        and text in _asked(prompt)
+    form, gold_form = (_form(canonical(text).rpartition("=")[2]) for text in (found, gold))
+    # Without a form the gold answer has a unit, say, and `6` may well be it although the question has a 6.
+    is_compared = form is not None and (
+        gold_form is not None or any(isinstance(part, tuple) for part in form)
     )
+    return is_compared and form != gold_form and form in _asked(prompt)
 
 
 @functools.lru_cache(maxsize=1024)
-def _asked(prompt: str) -> frozenset[str]:
-    """The formulas of a question and their sides, each in the one way of writing."""
-    asked = set()
+def _asked(prompt: str) -> frozenset[Tree | None]:
+    """The formulas of a question and the sides of its equations."""
+    asked: set[Tree | None] = set()
     for formula in formulas_in(prompt) or prompt.splitlines():
         try:
             text = canonical(formula)
         except TooLarge:
             continue
-        asked |= {squeezed(piece) for piece in (text, *re.split(r"[=,]", text))}
+        asked |= {_form(piece) for piece in (text, *re.split(r"[=,]", text))}
     return frozenset(asked)
 
 
-_LITERAL = re.compile(r"[-+]?[\d.]+|[-+]?\w|\\[A-Za-z]+")
+def _form(text: str) -> Tree | None:
+    """What a canonical text writes, whichever notation it has for that; None for no formula."""
+    try:
+        return read(text)
+    except (Unreadable, TooBig):
+        return None
