@@ -131,15 +131,22 @@ def _values(gold: str, found: str, judge: Judge) -> Verdict:
             return "equal"
         if re.search(_WORDS, gold):
             return "different"
+    texts = gold, found
     (gold, gold_unit), (found, found_unit) = without_unit(gold), without_unit(found)
     if gold_unit and found_unit and gold_unit != found_unit:
         return "different"
+    if (_is_marked(gold) and found != texts[1].strip()) or (_is_marked(found) and gold != texts[0].strip()):
+        return "different"  # 66% or 66 in base 8, and a unit
     if _has_words(gold) or _has_words(found):
         return "equal" if words_of(gold) == words_of(found) else "different"
     based = _BASED.fullmatch(gold.replace(" ", "")), _BASED.fullmatch(found.replace(" ", ""))
     if any(based):
         return _in_base(gold, found, based)
     return _percentages(gold, found, judge)
+
+
+def _is_marked(text: str) -> bool:
+    return text.endswith("%") or _BASED.fullmatch(text.replace(" ", "")) is not None
 
 
 def _has_words(text: str) -> bool:
