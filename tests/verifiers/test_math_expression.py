@@ -401,7 +401,7 @@ PAYLOADS = [
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
-@pytest.mark.parametrize("gold", ["2", "x^2", "\\int_0^1 x dx", "\\text{odd}"])
+@pytest.mark.parametrize("gold", ["x^2", "\\int_0^1 x dx"])
 def test_no_code_of_an_answer_runs(payload: str, gold: str, tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     found = payload.replace("MARKER", str(marker))
