@@ -10,7 +10,7 @@ from whet.text.formula import TooBig, Unreadable, read
 from whet.text.latex import squeezed, words_of
 from whet.text.rational import exact
 from whet.verifiers._math_structure import Answer, as_intervals, mirrored, readings, relation
-from whet.verifiers._math_units import without_unit
+from whet.verifiers._math_units import clash, without_unit
 
 Verdict = Literal["equal", "different", "undecided"]
 Judge = Callable[[str, str, str], Verdict]
@@ -133,7 +133,7 @@ def _values(gold: str, found: str, judge: Judge) -> Verdict:
             return "different"
     texts = gold, found
     (gold, gold_unit), (found, found_unit) = without_unit(gold), without_unit(found)
-    if gold_unit and found_unit and gold_unit != found_unit:
+    if clash(gold_unit, found_unit):
         return "different"
     if (_is_marked(gold) and found != texts[1].strip()) or (_is_marked(found) and gold != texts[0].strip()):
         return "different"  # 66% or 66 in base 8, and a unit

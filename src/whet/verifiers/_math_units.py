@@ -13,6 +13,7 @@ _NAMES = {
     "mph": "mph",
 }  # fmt: skip
 _BASE = {alias: name for name, aliases in _NAMES.items() for alias in aliases.split()}
+_POWERS = {"square": "^2", "sq": "^2", "cubic": "^3", "cu": "^3"}
 _SHORT = {alias for alias in _BASE if len(alias) > 1} | {"sq", "cu"}
 _POWER = r"(?:\s*\^\s*(?:\{\s*-?\d\s*\}|-?\d))?"
 _IN_TEXT = re.compile(rf"^(.*?[\w)}}\]|%!°])((?:[\s/*]*\\text ?\{{[^{{}}]*\}}{_POWER})+)$", re.DOTALL)
@@ -33,7 +34,7 @@ def without_unit(text: str) -> tuple[str, frozenset[str]]:
         or not re.search(r"[\dA-Za-z]", found[1])
     ):
         return text, frozenset()
-    words = re.findall(r"[a-z]+", found[2].replace("\\text", " ").lower())
+    words = re.findall(r"[a-z]+|\^\s*\{?\s*-?\d", found[2].replace("\\text", " ").lower())
     return found[1].strip().removesuffix("°").strip(), _known(words)
 
 
@@ -44,5 +45,13 @@ def _is_unit(words: str) -> bool:
 
 
 def _known(words: list[str]) -> frozenset[str]:
+    powers = {_POWERS.get(word) or "^" + word[-1] for word in words if word in _POWERS or word[0] == "^"}
     bases = {_BASE.get(word) or _BASE.get(word.removesuffix("s")) for word in words}
-    return frozenset(base for base in bases if base)
+    return frozenset(base for base in bases if base) | powers
+
+
+def clash(one: frozenset[str], other: frozenset[str]) -> bool:
+    """Whether two units are known to differ: in what they measure by, or in the power where both say one."""
+    powers = [{part for part in unit if part[0] == "^"} for unit in (one, other)]
+    bases = one - powers[0], other - powers[1]
+    return any(all(pair) and pair[0] != pair[1] for pair in (powers, bases))
