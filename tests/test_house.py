@@ -39,7 +39,7 @@ ROOMS = frozenset().union(*FLOORS)
 PLUGIN_ROOMS = {"tasks", "verifiers", "engines", "algorithms", "probes", "policies"}
 ONE_FILE = {
     "transformers", "peft", "vllm", "ray", "deepspeed", "wandb", "gymnasium", "datasets", "bitsandbytes", "pyarrow",
-    "starlette", "uvicorn", "verifiers", "trackio", "jsonschema", "reasoning_gym",
+    "starlette", "uvicorn", "verifiers", "trackio", "jsonschema", "reasoning_gym", "math_verify",
 }  # fmt: skip
 LAZY = ONE_FILE | {"matplotlib", "tensorboard"}
 WITHOUT_TORCH = re.compile(r"whet(\.(types|config|runs\.reader|tasks|verifiers|dashboard|cli)(\..*)?)?$")

@@ -15,6 +15,9 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 SETTINGS = {
     "event_scheduling": {"path": FIXTURES / "event_scheduling"},
     "gsm8k": {"path": FIXTURES / "gsm8k"},
+    "math": {"path": FIXTURES / "math"},
+    "humaneval": dict.fromkeys(("path", "train_path"), FIXTURES / "code" / "humaneval.jsonl"),
+    "mbpp": dict.fromkeys(("path", "train_path"), FIXTURES / "code" / "mbpp.jsonl"),
     "jsonl": {
         "path": FIXTURES / "gsm8k" / "train.jsonl",
         "test_path": FIXTURES / "gsm8k" / "test.jsonl",

@@ -49,14 +49,16 @@ def test_settings_survive_writing_and_reading(name: str) -> None:
     assert registry.build("verifiers", verifier.model_dump(mode="json")) == verifier
 
 
-@pytest.mark.parametrize("name", ["choice", "exact", "numeric", "numeric_distance", "regex_pattern"])
+@pytest.mark.parametrize(
+    "name", ["choice", "exact", "math_expression", "numeric", "numeric_distance", "regex_pattern"]
+)
 def test_a_verifier_that_compares_refuses_an_example_without_an_answer(name: str) -> None:
     verifier = registry.build("verifiers", name)
     with pytest.raises(DataError, match=f"{name} compares with the answer, and words/3 has none"):
         verifier.score("", "", Example(id="words/3", prompt="p"))
 
 
-@pytest.mark.parametrize("name", ["numeric", "numeric_distance"])
+@pytest.mark.parametrize("name", ["math_expression", "numeric", "numeric_distance"])
 def test_an_answer_may_be_a_number(name: str) -> None:
     verifier = registry.build("verifiers", name)
     assert [verifier.score("7.5", answer).value == 1.0 for answer in (7.5, 7)] == [True, False]

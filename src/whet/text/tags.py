@@ -22,8 +22,8 @@ def after_hash(text: str) -> str | None:
 
 
 def boxed(text: str) -> str | None:
-    """The content of the last `\\boxed{...}` whose braces are balanced, or None."""
-    for match in reversed(list(re.finditer(r"\\boxed\s?\{", text))[-_MAX_BOXES:]):
+    """The content of the last `\\boxed{...}` or `\\fbox{...}` whose braces are balanced, or None."""
+    for match in reversed(list(re.finditer(r"\\(?:boxed|fbox)\s?\{", text))[-_MAX_BOXES:]):
         end = _closing_brace(text, match.end())
         if end is not None:
             return text[match.end() : end]
@@ -45,7 +45,9 @@ _MAX_BOXES = 8
 
 def _closing_brace(text: str, start: int) -> int | None:
     depth = 1
-    for match in re.compile(r"[{}]").finditer(text, start):
+    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):
+        if match.group()[0] == "\\":
+            continue  # `\{` is a brace that is shown
         depth += 1 if match.group() == "{" else -1
         if depth == 0:
             return match.start()
