@@ -12,12 +12,13 @@ from whet.text.questions import normalise_question
 from whet.types import Example
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
+CODE = FIXTURES / "code"
 SETTINGS = {
     "event_scheduling": {"path": FIXTURES / "event_scheduling"},
     "gsm8k": {"path": FIXTURES / "gsm8k"},
     "math": {"path": FIXTURES / "math"},
-    "humaneval": dict.fromkeys(("path", "train_path"), FIXTURES / "code" / "humaneval.jsonl"),
-    "mbpp": dict.fromkeys(("path", "train_path"), FIXTURES / "code" / "mbpp.jsonl"),
+    "humaneval": {"path": CODE / "humaneval.jsonl", "train_path": CODE / "humaneval_train.jsonl"},
+    "mbpp": {"path": CODE / "mbpp.jsonl", "train_path": CODE / "mbpp_train.jsonl"},
     "jsonl": {
         "path": FIXTURES / "gsm8k" / "train.jsonl",
         "test_path": FIXTURES / "gsm8k" / "test.jsonl",
@@ -88,7 +89,7 @@ def test_the_prompt_itself_scores_nothing(name: str, tasks: dict[str, Task]) -> 
 def test_every_example_has_an_answer_a_prompt_and_tags(shown: str, tasks: dict[str, Task]) -> None:
     for example in both_splits(tasks[shown]):
         assert example.prompt and example.answer and example.demonstration
-        assert example.tags or shown == "jsonl"
+        assert example.tags or shown in ("humaneval", "jsonl", "mbpp")
 
 
 def test_the_same_settings_give_the_same_examples(name: str, tasks: dict[str, Task]) -> None:

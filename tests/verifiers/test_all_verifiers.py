@@ -15,7 +15,13 @@ SETTINGS = {
 ANSWERS = {"choice": "B"}
 """Where 7 is none."""
 ROW = Example(
-    id="row/0", prompt="p", columns={"events": [["Talk", "09:00", "10:00"]], "priority_events": ["Talk"]}
+    id="row/0",
+    prompt="p",
+    columns={
+        "events": [["Talk", "09:00", "10:00"]],
+        "priority_events": ["Talk"],
+        "tests": "assert f(1) == 2",
+    },
 )
 TEXTS = [
     "",
