@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import Field, SerializeAsAny
 
@@ -150,8 +149,7 @@ class Task(Plugin, ABC):
         return ()
 
 
-@dataclass(frozen=True, slots=True)
-class _OneTurn:
+class _OneTurn(NamedTuple):
     task: Task
     example: Example
 

@@ -27,7 +27,10 @@ def config(root: Path, **changes: object):
     return tiny.config(root, **{**TURNS, **changes})
 
 
-@pytest.mark.parametrize("name", registry.names("algorithms"))
+@pytest.mark.parametrize(
+    "name",
+    [n if n == "dr_grpo" else pytest.param(n, marks=pytest.mark.slow) for n in registry.names("algorithms")],
+)
 def test_every_algorithm_trains_on_episodes(tmp_path: Path, name: str) -> None:
     run = launch.start(config(tmp_path, algorithm={"name": name, "num_iterations": 2}, max_steps=2))
     lines = reader.metrics(run)

@@ -67,7 +67,7 @@ class Calculator(TurnTask, GeneratedTask):
 
     def start(self, example: Example, seed: int) -> Episode:
         """An episode in which nothing is drawn."""
-        return _Session(task=self, example=example)
+        return _Exchange(task=self, example=example)
 
     def observed_texts(self) -> Sequence[str]:
         """What calls are made of, and the words of errors."""
@@ -85,7 +85,7 @@ class Calculator(TurnTask, GeneratedTask):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Session:
+class _Exchange:
     task: Calculator
     example: Example
 
