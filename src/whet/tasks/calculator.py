@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from whet.interfaces import Episode, Verifier
 from whet.tasks._generated import Draw, GeneratedTask, Problem
-from whet.tasks._tools import calculate
+from whet.tasks._tools import calculate, calculate_apart
 from whet.text.tags import tagged
 from whet.turns import TurnTask
 from whet.types import Example, Turn
@@ -74,6 +74,7 @@ class Calculator(TurnTask, GeneratedTask):
         return (
             f"0123456789-/+*()'\"\\\n<{TAG}></{TAG}>",
             *map(calculate, ("1//2", "1/0", "(1", "1)", "", "1" * 20)),
+            "error: timeout memory died raised",
         )
 
     def default_verifier(self) -> Verifier:
@@ -92,7 +93,7 @@ class _Exchange:
     def step(self, text: str) -> Turn:
         if f"<{TAG}>" in text:
             # The end of the text closes a call too: `sampling.stop` may have cut the tag away.
-            return Turn(observation="\n".join(map(calculate, tagged(f"{text}</{TAG}>", TAG))))
+            return Turn(observation="\n".join(calculate_apart(tagged(f"{text}</{TAG}>", TAG))))
         verifier = self.task.verifier or self.task.default_verifier()
         return Turn(done=True, score=verifier.score(text, self.example.answer, self.example))
 
