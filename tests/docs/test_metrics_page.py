@@ -20,7 +20,7 @@ class Broken(Reinforce):
         return logprobs * float("nan")
 
 def with_digits(completions, **columns):
-    return [sum(map(int, filter(str.isdigit, text))) or None for text in completions]
+    return [float("nan") if "1" in text else sum(map(int, filter(str.isdigit, text))) or None for text in completions]
 """
 PART = {
     "task": {
@@ -53,12 +53,15 @@ GAMES = {"task": {"name": "guess_number", "num_train": 9, "num_test": 2}, "warm_
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The keys of a run with everything on, of one that skips rewards and whose gradient is not finite, of a supervised
+    """The keys of a run with everything on, of one whose rewards skip and fail and whose gradient is not finite, of a supervised
     one, and of one with turns."""
     root = tmp_path_factory.mktemp("metrics")
     (root / "broken.py").write_text(BROKEN)
     broken = {"name": f"{root}/broken.py:Broken"}
-    skipping = {"task": {**PART["task"], "verifier": f"{root}/broken.py:with_digits"}}
+    skipping = {
+        "task": {**PART["task"], "verifier": f"{root}/broken.py:with_digits"},
+        "stop": {"max_failed_frac": 1.0},
+    }
     runs = [
         whet.train(CONFIG, runs_root=str(root)),
         whet.train({**CONFIG, **skipping, "algorithm": broken, "max_steps": 1}, runs_root=str(root)),

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from whet.sandbox import pool
 from whet.tracking.metrics import Metrics
 from whet.types import Rollout, RolloutGroup, StepGroups
 
@@ -22,6 +23,8 @@ def group_metrics(groups: StepGroups) -> Metrics:
         for rollout in group.rollouts:
             _add_rollout(metrics, rollout)
     metrics.add("rollout/refused_frac", len(groups.refused), len(everything))
+    if (lost := pool.lost_since()) is not None:
+        metrics.count("rollout/lost_workers", lost)
     return metrics
 
 
@@ -49,6 +52,8 @@ def _add_rollout(metrics: Metrics, rollout: Rollout) -> None:
     metrics.add("rollout/failed_frac", score.is_failure)
     if rollout.answers:
         metrics.add("rollout/turns", len(rollout.answers))
+    if score.is_failure:
+        metrics.count(f"rollout/failed/{score.status}")
     if score.status == "skipped":
         metrics.count("rollout/skipped")
     if not score.ok:

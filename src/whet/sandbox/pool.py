@@ -169,6 +169,16 @@ def shared() -> Pool:
     return _shared
 
 
+def lost_since() -> int | None:
+    """How many workers of this process's pool have died, or were killed for being late, since the last time this was
+    asked; None when there is no pool."""
+    if _shared is None:
+        return None
+    total = _shared.counts["lost"] + _shared.counts["timeouts"]
+    told, _shared.counts["told"] = _shared.counts["told"], total
+    return total - told
+
+
 def _after_fork() -> None:
     """A fork has neither the workers nor the thread."""
     global _shared, _spawner
