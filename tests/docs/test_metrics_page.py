@@ -20,7 +20,7 @@ class Broken(Reinforce):
         return logprobs * float("nan")
 
 def with_digits(completions, **columns):
-    return [float("nan") if "1" in text else sum(map(int, filter(str.isdigit, text))) or None for text in completions]
+    return [float("nan") if "7" in text else sum(map(int, filter(str.isdigit, text))) or None for text in completions]
 """
 PART = {
     "task": {
@@ -53,8 +53,8 @@ GAMES = {"task": {"name": "guess_number", "num_train": 9, "num_test": 2}, "warm_
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The keys of a run with everything on, of one whose rewards skip and fail and whose gradient is not finite, of a supervised
-    one, and of one with turns."""
+    """The keys of a run with everything on, of one whose rewards skip and fail and whose gradient is not finite, of a
+    supervised one, and of one with turns."""
     root = tmp_path_factory.mktemp("metrics")
     (root / "broken.py").write_text(BROKEN)
     broken = {"name": f"{root}/broken.py:Broken"}
