@@ -182,17 +182,23 @@ def _start(command: list[str], descriptor: int, said: int, user: int | None) -> 
     )
 
 
-def _readable() -> list[str]:
+def _needed() -> list[str]:
     """The standard library and what it links to."""
     own = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), sysconfig.get_config_var("LIBDIR")]
-    return sorted({p for p in (*own, *_SYSTEM) if p and p != "/" and Path(p).exists()})
+    return [p for p in (*own, *_SYSTEM) if p and p != "/" and Path(p).exists()]
+
+
+def _readable() -> list[str]:
+    """The same without links and what lies in another: each costs every child a little."""
+    found = {str(Path(p).resolve()) for p in _needed()}
+    return sorted(p for p in found if not any(str(above) in found for above in Path(p).parents))
 
 
 def _bubblewrap(scratch: Path) -> list[str]:
     """A world of its own: no network, no processes, no files but the interpreter, and `scratch` to write in."""
     shown = {
         p
-        for p in (*_readable(), str(Path(_python()).resolve()), str(_OURS))
+        for p in (*_needed(), str(Path(_python()).resolve()), str(_OURS))
         if not p.startswith(("/dev", "/usr"))
     }
     binds = [word for path in sorted(shown) for word in ("--ro-bind", path, path)]

@@ -70,6 +70,7 @@ class Session:
         self._number = 0
         self._read = [0, 0]
         self._ended: SandboxResult | None = None
+        self._pid = 0
         self._open(name, stdin)
         self.started = self._do(limits.timeout_s, do="define", code=code)
         """What came of running the code itself."""
