@@ -14,6 +14,7 @@ from whet.types import Example
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CODE = FIXTURES / "code"
 SETTINGS = {
+    "calculator": {"num_train": 40, "num_test": 10},  # each call is a process
     "event_scheduling": {"path": FIXTURES / "event_scheduling"},
     "gsm8k": {"path": FIXTURES / "gsm8k"},
     "math": {"path": FIXTURES / "math"},

@@ -36,7 +36,9 @@ def command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Attack a reward: what wins without knowing the answer, and what is judged wrongly.
+    """Attack a reward before training on it.
+
+    Looked for is what wins without knowing the answer, and what is judged wrongly.
 
     Exits with 1 when an attack succeeds, a solution of the task does not get the full value, or a known answer is
     judged wrongly.

@@ -17,6 +17,7 @@ from whet.errors import DataError
 from whet.evals import attacks
 from whet.functional.statistics import confidence_interval, quantile
 from whet.interfaces import Task
+from whet.rollouts.episodes import episode_seed, replay
 from whet.rollouts.score import Scoring, score_text
 from whet.types import Example, Score
 
@@ -105,30 +106,34 @@ def audit(task: Task, examples: Sequence[Example], full: float | None = None, mo
     """Attacks the rewards of some examples.
 
     full: what a right answer gets; default: the best that a solution of the task gets. most: how many examples; fewer
-    where one score takes long. Raises `DataError` when no example has a solution to compare with.
+    where one score takes long. A task with turns gets the same text in every turn; one whose examples have no solution
+    is attacked only. Raises `DataError` when there is nothing to audit with.
     """
+    if not examples:
+        raise DataError(f"{task.name or 'the task'} has no example to audit with")
     solved = [e for e in examples if e.demonstration or e.answer]
-    if not solved:
+    if not solved and not task.has_turns:
         raise DataError(
             f"{task.name or 'the task'} has no example with an answer or a demonstration to audit with"
         )
-    pool, probe = solved[:most], _Probe(task)
+    pool, probe = (solved or examples)[:most], _Probe(task)
     write = _writer(task, pool)
     cost_s, lost = _tried(probe, pool[0])
     pool = pool[: max(_LEAST, int(_BUDGET_S / cost_s))]
-    golds = [probe.again(e, write(e)) for e in pool]
+    golds = [probe.again(e, write(e)) for e in (pool if solved else ())]
     values = [score.value for score in golds if score.ok]
     best = full if full is not None else max(values, default=math.nan)
     constant, base = _best_constant(probe, pool, _constants(solved, pool, write))
     attacked = _attacked(probe, pool, base, lost)
-    accepted = probe.judged(pool, lambda e: _wrong(e, solved, write), lambda v: v >= best - 1e-9)
-    rejected = probe.judged(pool, lambda e: _right(write(e)), lambda v: v < best - 1e-9)
-    below = zip(pool, golds, strict=True)
+    known = pool if solved else ()
+    accepted = probe.judged(known, lambda e: _wrong(e, solved, write), lambda v: v >= best - 1e-9)
+    rejected = probe.judged(known, lambda e: _right(write(e)), lambda v: v < best - 1e-9)
+    below = zip(known, golds, strict=True)
     return Audit(
         name=task.name,
         examples=len(pool),
         full=best,
-        gold_mean=math.fsum(values) / max(1, len(values)),
+        gold_mean=math.fsum(values) / len(values) if values else math.nan,
         gold_below=tuple(f"{e.id} ({s.detail or s.value})" for e, s in below if not s.value >= best - 1e-9),
         constant=constant,
         constant_mean=math.fsum(base) / len(base),
@@ -153,25 +158,35 @@ class _Probe:
 
     def again(self, example: Example, text: str) -> Score:
         """The score of a text that is scored twice."""
-        start = time.perf_counter()
-        first = score_text(self._task, example, text)
-        self.seconds.append(time.perf_counter() - start)
-        second = score_text(self._task, example, text)
+        first, second = self._score(example, text), self._score(example, text)
         if repr(first) != repr(second):
             self.undetermined.append(f"{text[:60]!r} of {example.id}: {first.value:g}, then {second.value:g}")
         return self._noted(first, example, text)
 
     def values(self, asked: Sequence[tuple[Example, str]]) -> list[float]:
         """The values of many texts; a reward that fails pays nothing, and is noted."""
-        with Scoring(self._task) as scoring:
-            futures = [scoring.submit(example, text) for example, text in asked]
-            scores = [future.result() for future in futures]
+        if self._task.has_turns:
+            scores = [self._score(example, text) for example, text in asked]
+        else:
+            with Scoring(self._task) as scoring:
+                futures = [scoring.submit(example, text) for example, text in asked]
+                scores = [future.result() for future in futures]
         noted = [self._noted(s, e, t) for s, (e, t) in zip(scores, asked, strict=True)]
         return [score.value if score.ok else 0.0 for score in noted]
 
     def value(self, example: Example, text: str) -> float:
         """The value of one text; NaN where the reward fails."""
-        return self._noted(score_text(self._task, example, text), example, text).value
+        return self._noted(self._score(example, text), example, text).value
+
+    def _score(self, example: Example, text: str) -> Score:
+        start = time.perf_counter()
+        if self._task.has_turns:
+            answers = [text] * self._task.turn_rules(example).max_turns
+            found = replay(self._task, example, episode_seed(0), answers, "stop")
+        else:
+            found = score_text(self._task, example, text)
+        self.seconds.append(time.perf_counter() - start)
+        return found
 
     def judged(
         self,
@@ -268,6 +283,7 @@ def _wrong(example: Example, solved: Sequence[Example], write: Callable[[Example
     if re.fullmatch(r"-?\d{1,15}", example.answer):
         at = own.rfind(example.answer)
         for number in (int(example.answer) + 1, int(example.answer) * 10, -int(example.answer) - 1):
-            if at >= 0 and number != int(example.answer):
-                found.append(own[:at] + str(number) + own[at + len(example.answer) :])
+            after = own[at + len(example.answer) :]
+            if at >= 0 and not re.search(r"\d", after) and number != int(example.answer):
+                found.append(own[:at] + str(number) + after)
     return found
