@@ -79,6 +79,9 @@ class Task(Plugin, ABC):
     references_win: ClassVar[bool] = False
     """Whether every demonstration has the full value, so that one that has not is a mistake in the data."""
 
+    is_graded: ClassVar[bool] = False
+    """Whether the reward says how well and not whether: then no value is the full one."""
+
     limit: int | None = Field(default=None, ge=1)
     """Take the first rows of each split only."""
     verifier: Annotated[SerializeAsAny[Verifier] | None, registry.field("verifiers")] = None

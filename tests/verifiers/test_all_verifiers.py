@@ -21,6 +21,7 @@ ROW = Example(
         "events": [["Talk", "09:00", "10:00"]],
         "priority_events": ["Talk"],
         "tests": "assert f(1) == 2",
+        "game": 1,
     },
 )
 TEXTS = [

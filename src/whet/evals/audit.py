@@ -105,9 +105,9 @@ class Audit:
 def audit(task: Task, examples: Sequence[Example], full: float | None = None, most: int = 64) -> Audit:
     """Attacks the rewards of some examples.
 
-    full: what a right answer gets; default: the best that a solution of the task gets. most: how many examples; fewer
-    where one score takes long. A task with turns gets the same text in every turn; one whose examples have no solution
-    is attacked only. Raises `DataError` when there is nothing to audit with.
+    full: what a right answer gets; default: the best that a solution of the task gets, of a graded task the least.
+    most: how many examples; fewer where one score takes long. A task with turns gets the same text in every turn; one
+    whose examples have no solution is attacked only. Raises `DataError` when there is nothing to audit with.
     """
     if not examples:
         raise DataError(f"{task.name or 'the task'} has no example to audit with")
@@ -122,7 +122,7 @@ def audit(task: Task, examples: Sequence[Example], full: float | None = None, mo
     pool = pool[: max(_LEAST, int(_BUDGET_S / cost_s))]
     golds = [probe.again(e, write(e)) for e in (pool if solved else ())]
     values = [score.value for score in golds if score.ok]
-    best = full if full is not None else max(values, default=math.nan)
+    best = full if full is not None else (min if task.is_graded else max)(values, default=math.nan)
     constant, base = _best_constant(probe, pool, _constants(solved, pool, write))
     attacked = _attacked(probe, pool, base, lost)
     known = pool if solved else ()
@@ -235,8 +235,9 @@ def _writer(task: Task, pool: Sequence[Example]) -> Callable[[Example], str]:
 def _constants(
     solved: Sequence[Example], pool: Sequence[Example], write: Callable[[Example], str]
 ) -> dict[str, str]:
-    """Guesses, and what solves some other example."""
-    others = (list(solved[len(pool) :]) or list(pool))[:_CONSTANT_GOLDS]
+    """Guesses, and what solves some other example; where one text solves them all, it is no guess."""
+    own = {write(e) for e in pool}
+    others = (list(solved[len(pool) :]) or list(pool))[:_CONSTANT_GOLDS] if len(own) > 1 else []
     return {**attacks.constants(), **{f"the solution of {e.id}": write(e) for e in others}}
 
 

@@ -1,0 +1,202 @@
+"""Plays 2048 by the strategy in a completion, in the sandbox."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import math
+import sys
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from whet.errors import DataError
+from whet.interfaces import Verifier
+from whet.sandbox import Limits, SandboxResult, Session, session
+from whet.text.code import first_python_block
+from whet.types import Example, Score
+from whet.verifiers._game_2048 import Board, Played, play, random_worth, worth
+from whet.verifiers.code_tests import reason
+
+SIGNATURE = "def strategy(board):"
+_LEAST = -2.9
+"""A game is worth no less than this, and so more than a strategy that raises."""
+
+
+class Strategy2048(Verifier):
+    """The sum of three parts: `function_works`, `no_cheating` and `strategy_succeeds`.
+
+    The strategy is the first fenced Python block from its first `def` on, which is `def strategy(board):`. It gets a
+    copy of the board, a list of rows, and answers W, A, S or D; another answer loses the game, a move that changes
+    nothing does not, and 200 of them in a row end it. The game never enters its process. The values of the first two
+    parts, and of the third with `mode: compatible`, are those of the notebook that made the task known (gpt-oss 2048).
+
+    function_works: -2 without such a function, -0.5 when running its definition raises, else 1.
+    no_cheating: -1 without one, -20 when it imports more than the standard library, else 1.
+    strategy_succeeds: 0 without one, -1 when time is up, -3 when it raises. Then compatible: 20 for the target, -1 for
+    a game that ends without progress, else 2. Graded: log2 of the largest tile and log2 of the score, each less the
+    mean of random moves, summed; the mean over the games, at least -2.9. So random play is worth about 0.
+
+    Further parts, logged and not summed: `log2_tile`, `log2_tile_random`, `log2_score`, `log2_score_random`.
+    """
+
+    mode: Literal["graded", "compatible"] = "graded"
+    """compatible: 6x6 to the tile 2048, which random moves reach too; one game."""
+    form: Literal["program", "order"] = "program"
+    """order: instead of a program up to eight letters, the keys in the order in which they are preferred, such as
+    `SADW`. A letter that came before adds nothing, and a key that is not named is never played."""
+    size: int = Field(default=4, ge=2, le=8)
+    target: int = Field(default=2048, ge=8)
+    """The tile that ends a game."""
+    num_games: int = Field(default=3, ge=1)
+    """Games per completion, one after another."""
+    timeout_s: float = Field(default=5.0, gt=0.0)
+    """For all games of a completion."""
+    memory_mb: int = Field(default=256, ge=64)
+    packages: tuple[str, ...] = ()
+    """Folders with packages that strategies may import; importing them costs `no_cheating` all the same."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _compatible_sizes(cls, values: object) -> object:
+        if isinstance(values, dict) and values.get("mode") == "compatible":
+            return {"size": 6, "num_games": 1, **values}
+        return values
+
+    @property
+    def waits(self) -> bool:
+        """Always: the strategy runs in another process."""
+        return True
+
+    def score(self, text: str, answer: str, example: Example | None = None) -> Score:
+        """The sum of the parts; raises `DataError` without the example's column `game`, the seed of its games."""
+        game = None if example is None else example.columns.get("game")
+        if type(game) is not int:
+            raise DataError("strategy_2048 needs the column game, a whole number that decides the new tiles")
+        return _judged(self, strategy_in(text, self.form) or "", game)
+
+    @property
+    def limits(self) -> Limits:
+        """Of the strategy; a call may take what is left of the time for all games."""
+        cpu_s = int(self.timeout_s) + 1
+        return Limits(timeout_s=self.timeout_s, cpu_s=cpu_s, memory_mb=self.memory_mb, packages=self.packages)
+
+
+def strategy_in(text: str, form: str) -> str | None:
+    """The program that a completion stands for, if it stands for one."""
+    if form == "order":
+        is_order = 1 <= len(text) <= 8 and set(text) <= set("WASD")
+        return ordered("".join(dict.fromkeys(text))) if is_order else None
+    block = first_python_block(text) or ""
+    program = block[block.find("def") :] if "def" in block else ""
+    return program if program.startswith(SIGNATURE) else None
+
+
+@functools.lru_cache(
+    maxsize=4096
+)  # samples of a prompt often say the same, and games are a function of their seed
+def _judged(verifier: Strategy2048, program: str, game: int) -> Score:
+    foreign = _foreign_imports(program) if program else None
+    if foreign is None:
+        parts = {"function_works": -2.0, "no_cheating": -1.0, "strategy_succeeds": 0.0}
+        return _score(verifier, parts, [], "syntax_error" if program else "no_function")
+    with session(program, verifier.limits) as strategy:
+        works = strategy.started.ok
+        parts = {"function_works": 1.0 if works else -0.5, "no_cheating": -20.0 if foreign else 1.0}
+        games, failure = _play(verifier, strategy, game) if works else ([], strategy.started)
+    detail = reason(failure) if failure else "foreign_import" if foreign else games[-1].ending
+    parts["strategy_succeeds"] = _success(verifier, games, failure) if works else 0.0
+    return _score(verifier, parts, games, detail)
+
+
+def _play(verifier: Strategy2048, strategy: Session, game: int) -> tuple[list[Played], SandboxResult | None]:
+    """The games, and what stopped the strategy, if something did."""
+    deadline = time.monotonic() + verifier.timeout_s
+    games = []
+    try:
+        for n in range(verifier.num_games):
+            seed = game * 1000 + n
+            games.append(play(verifier.size, seed, verifier.target, _asking(strategy, deadline)))
+    except _Stopped as stopped:
+        return games, stopped.result
+    return games, None
+
+
+class _Stopped(Exception):
+    def __init__(self, result: SandboxResult) -> None:
+        super().__init__(result.detail)
+        self.result = result
+
+
+def _asking(strategy: Session, deadline: float) -> Callable[[Board], object]:
+    def ask(board: Board) -> object:
+        if time.monotonic() > deadline:
+            raise _Stopped(SandboxResult(status="timeout", detail="not done in time"))
+        result = strategy.call("strategy", board)
+        if not result.ok and result.kind != "NotPlain":
+            raise _Stopped(result)
+        return result.value
+
+    return ask
+
+
+def _success(verifier: Strategy2048, games: list[Played], failure: SandboxResult | None) -> float:
+    if failure is not None:
+        return -1.0 if failure.status == "timeout" else -3.0
+    if verifier.mode == "compatible":
+        return {"won": 20.0, "idle": -1.0}.get(games[0].ending, 2.0)
+    base = math.fsum(random_worth(verifier.size, verifier.target))
+    return max(_LEAST, math.fsum(math.fsum(worth(played)) - base for played in games) / len(games))
+
+
+def _score(verifier: Strategy2048, parts: dict[str, float], games: list[Played], detail: str) -> Score:
+    """The value, and beside it what random moves reach."""
+    base = random_worth(verifier.size, verifier.target)
+    reached = [math.fsum(values) / len(games) for values in zip(*map(worth, games), strict=True)]
+    names = ("log2_tile", "log2_score")
+    told = dict(zip(names, reached, strict=False)) | {
+        f"{name}_random": value for name, value in zip(names, base, strict=True)
+    }
+    return Score(value=math.fsum(parts.values()), parts={**parts, **told}, detail=detail)
+
+
+def _foreign_imports(program: str) -> set[str] | None:
+    """What a program imports beyond the standard library; None when it does not parse."""
+    try:
+        tree = ast.parse(program)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add("." if node.level else (node.module or "").partition(".")[0])
+    return found - sys.stdlib_module_names
+
+
+_ORDERED = """def strategy(board):
+    def slide(row):
+        tiles = [t for t in row if t]
+        found = []
+        while tiles:
+            tile = tiles.pop(0)
+            if tiles and tiles[0] == tile:
+                tile += tiles.pop(0)
+            found.append(tile)
+        return found + [0] * (len(row) - len(found))
+
+    columns = [list(c) for c in zip(*board)]
+    lines = {"A": board, "W": columns, "D": [r[::-1] for r in board], "S": [c[::-1] for c in columns]}
+    for key in "ORDER":
+        if any(slide(list(line)) != list(line) for line in lines[key]):
+            return key
+    return "ORDER"[0]
+"""
+
+
+def ordered(keys: str) -> str:
+    """A program that makes the first of some moves that changes the board."""
+    return _ORDERED.replace("ORDER", keys)

@@ -1,0 +1,170 @@
+"""2048: the rules against published vectors, and what strategies are paid, the dishonest ones too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import whet
+from whet import Example
+from whet.errors import DataError
+from whet.verifiers._game_2048 import MOST_IDLE, Game, moved, play, random_worth, slide
+
+VECTORS = json.loads((Path(__file__).parents[1] / "fixtures" / "game2048" / "move_vectors.json").read_text())
+DIRECTIONS = {"up": "W", "left": "A", "down": "S", "right": "D"}
+GAME = Example(id="e", prompt="p", columns={"game": 2})
+
+
+def tiles(exponents):
+    return [[2**n if n else 0 for n in row] for row in exponents]
+
+
+@pytest.mark.parametrize("case", VECTORS["moves"], ids=lambda case: f"{case['board']} {case['dir']}")
+def test_moves_are_those_of_the_vectors(case):
+    board = tiles(VECTORS[f"board_{case['board']}"])
+    assert moved(board, DIRECTIONS[case["dir"]]) == (tiles(case["after"]), case["reward"])
+
+
+@pytest.mark.parametrize("case", VECTORS["row_left"], ids=lambda case: str(case["row"]))
+def test_each_tile_merges_at_most_once(case):
+    assert slide(tiles([case["row"]])[0])[0] == tiles([case["after"]])[0]
+
+
+@pytest.mark.parametrize("case", VECTORS["legal"], ids=lambda case: case["dir"])
+def test_a_move_that_changes_nothing_is_known(case):
+    board = tiles(case["board"])
+    assert (moved(board, DIRECTIONS[case["dir"]])[0] != board) == case["legal"]
+
+
+@pytest.mark.parametrize("case", VECTORS["terminal"])
+def test_a_full_board_without_a_pair_is_the_end(case):
+    game = Game(4, 0)
+    game.board = tiles(case["board"])
+    assert game.is_stuck == case["terminal"]
+
+
+def test_a_game_begins_with_two_tiles_and_is_a_function_of_its_seed():
+    boards = [Game(4, seed).board for seed in (1, 1, 2)]
+    assert sorted(t for row in boards[0] for t in row if t) in ([2, 2], [2, 4], [4, 4])
+    assert boards[0] == boards[1] != boards[2]
+
+
+def test_new_tiles_are_a_four_one_time_in_ten():
+    new = [t for seed in range(1500) for row in Game(4, seed).board for t in row if t]
+    assert 0.08 < new.count(4) / len(new) < 0.12  # 3,000 tiles: 0.1 +- 0.0055
+
+
+def test_random_moves_reach_a_known_worth():
+    tile, score = random_worth(4, 2048)
+    assert 6.2 < tile < 6.9  # between 64 and 128, as published plays of random moves end
+    assert 9.4 < score < 10.3
+
+
+def test_a_move_without_effect_does_not_lose_and_many_of_them_end_the_game():
+    game = Game(4, 3)
+    answers = iter(["W", "W", "W", "A", "X"])
+    assert play(4, 3, 2048, lambda board: next(answers)).ending == "illegal"
+    assert play(4, 3, 2048, lambda board: "W").moves <= MOST_IDLE + 20
+    assert game.idle == 0
+
+
+def score(body, mode="compatible", **settings):
+    program = body if body.startswith("def") else f"def strategy(board):\n    {body}"
+    judge = whet.verifier("strategy_2048", mode=mode, **settings)
+    return judge.score(f"So:\n```python\n{program}\n```", "", GAME)
+
+
+def three(found):
+    return tuple(found.parts[name] for name in ("function_works", "no_cheating", "strategy_succeeds"))
+
+
+GOOD = (
+    whet.task("strategy_2048")
+    .examples("test")[0]
+    .demonstration.removeprefix("```python\n")
+    .removesuffix("\n```")
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "parts"),
+    [
+        (GOOD, (1.0, 1.0, 20.0)),
+        ('return "W"', (1.0, 1.0, -1.0)),
+        ('return "up"', (1.0, 1.0, 2.0)),
+        ("return 1 / 0", (1.0, 1.0, -3.0)),
+        ("import numpy\n    return 'W'", (1.0, -20.0, -3.0)),
+        ("import math, collections\n    return 'X'", (1.0, 1.0, 2.0)),
+        ("while True: pass", (1.0, 1.0, -1.0)),
+        ("def strategy(board):\n    return 'X'\n1 / 0", (-0.5, 1.0, 0.0)),
+        ("def other(board):\n    return 'W'", (-2.0, -1.0, 0.0)),
+        ("def strategy(board: list):\n    return 'W'", (-2.0, -1.0, 0.0)),
+        ("def strategy(board):\n    return (", (-2.0, -1.0, 0.0)),
+    ],
+)
+def test_the_compatible_mode_pays_what_the_notebook_paid(body, parts):
+    assert three(score(body, timeout_s=2.0)) == parts
+
+
+def test_a_completion_without_a_program_is_worth_three_less_than_nothing():
+    assert whet.verifier("strategy_2048").score("W", "", GAME).value == -3.0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "board[0][0] = board[0][1] = 1024\n    return 'A'",
+        """import sys
+    frame = sys._getframe()
+    while frame:
+        for value in list(frame.f_locals.values()):
+            if hasattr(value, 'board'):
+                value.board = [[2048] * 6] * 6
+        frame = frame.f_back
+    return 'W'""",
+        "import gc\n    for o in gc.get_objects():\n        if hasattr(o, 'score'): o.score = 9**9\n    return 'W'",
+        "import signal\n    signal.alarm(0)\n    return 'W'",
+        "open('/etc/hosts').read()\n    return 'W'",
+        "class K(str):\n        __eq__ = lambda s, o: True\n        __hash__ = str.__hash__\n    return K('won')",
+    ],
+    ids=["live rows", "frames", "objects", "alarm", "files", "a key equal to all"],
+)
+def test_reaching_for_the_game_wins_nothing(body):
+    assert score(body).parts["strategy_succeeds"] <= 2.0
+    assert score(body, mode="graded").parts["strategy_succeeds"] < 0
+
+
+def test_time_is_for_all_games_of_a_completion():
+    slow = "import time\n    time.sleep(0.05)\n    return 'W'"
+    assert score(slow, mode="graded", timeout_s=0.3).detail == "timeout"
+
+
+def test_graded_play_is_measured_at_random_moves():
+    found = score(GOOD, mode="graded")
+    parts = found.parts
+    above = parts["log2_tile"] - parts["log2_tile_random"] + parts["log2_score"] - parts["log2_score_random"]
+    assert parts["strategy_succeeds"] == pytest.approx(above)
+    assert found.value == pytest.approx(2 + above)
+    assert above > 1
+
+
+def test_an_illegal_key_at_once_is_the_worst_that_runs():
+    assert three(score("return None", mode="graded")) == (1.0, 1.0, -2.9)
+
+
+def test_an_order_of_keys_is_played_as_a_program():
+    judge = whet.verifier("strategy_2048", form="order")
+    assert judge.score("SADW", "", GAME).value == score(GOOD, mode="graded").value
+    assert judge.score("SSADSW", "", GAME).value == judge.score("SADW", "", GAME).value
+    assert judge.score("up", "", GAME).value == -3.0
+
+
+def test_equal_completions_have_equal_scores():
+    assert score(GOOD, mode="graded") == score(GOOD, mode="graded", memory_mb=300)
+
+
+def test_a_row_without_a_game_is_an_error():
+    with pytest.raises(DataError, match="needs the column game"):
+        whet.verifier("strategy_2048").score("", "", Example(id="e", prompt="p"))
