@@ -16,8 +16,8 @@ from whet.verifiers.strategy_2048 import ordered
 
 _PROGRAM = """Write a short Python function that plays the game 2048 on a board of {size} x {size}.
 It begins with `def strategy(board):`, gets the board as a list of rows, 0 where there is no tile, and returns one of
-"W" (up), "A" (left), "S" (down), "D" (right). Use nothing but the standard library, and write the function in one fenced
-block (```python). It is judged on game {game}."""
+"W" (up), "A" (left), "S" (down), "D" (right). Use nothing but the standard library, and write the function in one
+fenced block (```python). It is judged on game {game}."""
 _GOOD = "SADW"
 
 
