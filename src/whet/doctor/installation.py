@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from whet import keys
-from whet.doctor import extras
+from whet.doctor import extras, sandbox
 from whet.doctor.finding import Finding
 from whet.doctor.machine import disk_bytes, existing, memory_bytes, size
 from whet.errors import ConfigError
@@ -35,6 +35,7 @@ def findings(runs_root: Path) -> list[Finding]:
         lambda: _disk(runs_root),
         _git,
         _code_in_c,
+        sandbox.findings,
         extras.findings,
         _keys,
         _hub,
