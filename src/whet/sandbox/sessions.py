@@ -68,12 +68,20 @@ class Session:
         self._answering = answering
         self._nonce = secrets.token_hex(16)
         self._number = 0
-        self._read = [0, 0]
         self._ended: SandboxResult | None = None
         self._pid = 0
-        self._open(name, stdin)
-        self.started = self._do(limits.timeout_s, do="define", code=code)
-        """What came of running the code itself."""
+        self._is_ready = False
+        for is_last in (False, True):
+            self._server = server_for(way_now())
+            try:
+                self._start(name, stdin)
+                self.started = self._do(limits.timeout_s, do="define", code=code)
+                """What came of running the code itself."""
+                return
+            except SandboxError:
+                self.close()
+                if is_last or not self._server.is_lost:
+                    raise
 
     def call(self, name: str, *args: Any) -> SandboxResult:
         """Calls a function of the program, such as `f` or `Class.method`, with plain data.
@@ -113,21 +121,10 @@ class Session:
     def _operate(self, number: int, name: str, args: list[str]) -> SandboxResult:
         return self._do(self._limits.timeout_s, do="operate", object=number, name=name, args=args)
 
-    def _open(self, name: str, stdin: str) -> None:
-        """The child, confined and ready; on a new server where the old one is lost."""
-        for is_last in (False, True):
-            self._server = server_for(way_now())
-            try:
-                self._start(name, stdin)
-                return
-            except SandboxError:
-                if is_last or not self._server.is_lost:
-                    raise
-
     def _start(self, name: str, stdin: str) -> None:
         self._scratch = self._server.scratch()
         self._channel, theirs = socket.socketpair()
-        self._streams = [_stream(), _stream()]
+        self._streams, self._read = [_stream(), _stream()], [0, 0]
         entry = _stream(stdin.encode("utf-8", "surrogatepass"))
         request = {
             "scratch": self._scratch,
@@ -138,10 +135,6 @@ class Session:
         try:
             with theirs:
                 self._pid = self._server.start(request, [theirs.fileno(), entry, *self._streams])
-            self._wait_until_ready()
-        except SandboxError:
-            self.close()
-            raise
         finally:
             os.close(entry)
 
@@ -150,7 +143,8 @@ class Session:
             ready = _frames.receive(self._channel, time.monotonic() + _START_S)
         except (_frames.Closed, TimeoutError) as error:
             ready = repr(error).encode()
-        if json.loads(ready if ready[:1] == b"{" else b"{}").get("nonce") != self._nonce:
+        self._is_ready = json.loads(ready if ready[:1] == b"{" else b"{}").get("nonce") == self._nonce
+        if not self._is_ready:
             raise SandboxError(
                 f"the sandbox could not confine a program: {self._printed(1) or ready.decode()}"
             )
@@ -160,7 +154,7 @@ class Session:
             return self._ended
         start = time.monotonic()
         try:
-            message = self._exchange(request, start + timeout_s)
+            message = self._exchange(request, timeout_s)
             about = _checked(message)
         except TimeoutError:
             about = {"status": "timeout", "detail": f"not done after {timeout_s:g} s"}
@@ -175,11 +169,14 @@ class Session:
             self._ended = result
         return result
 
-    def _exchange(self, request: dict[str, Any], deadline: float) -> dict[str, Any]:
+    def _exchange(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         self._number += 1
         try:
-            self._channel.settimeout(max(0.001, deadline - time.monotonic()))
+            self._channel.settimeout(timeout_s)
             _frames.send(self._channel, json.dumps({"number": self._number, **request}).encode())
+            if not self._is_ready:  # the first request is on its way while the child gets ready
+                self._wait_until_ready()
+            deadline = time.monotonic() + timeout_s
             while True:
                 message = self._message(deadline)
                 if "ask" not in message:
