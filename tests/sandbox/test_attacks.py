@@ -53,7 +53,10 @@ WAYS = {
 
 @pytest.fixture(
     scope="module",
-    params=["this user", "another user", pytest.param("bubblewrap", marks=pytest.mark.slow)],
+    params=[
+        "this user",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("another user", "bubblewrap")),
+    ],
 )
 def way(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
     found = WAYS[request.param]

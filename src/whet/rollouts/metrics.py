@@ -24,7 +24,7 @@ def group_metrics(groups: StepGroups) -> Metrics:
             _add_rollout(metrics, rollout)
     metrics.add("rollout/refused_frac", len(groups.refused), len(everything))
     if (lost := pool.lost_since()) is not None:
-        metrics.count("rollout/lost_workers", lost)
+        metrics.count("perf/lost_workers", lost)
     return metrics
 
 
