@@ -15,10 +15,9 @@ import signal
 import socket
 import struct
 import sys
-from pathlib import Path
 from typing import Any
 
-_HERE = str(Path(__file__).parent)
+_HERE = os.path.dirname(__file__)  # noqa: PTH120 - pathlib would be in every child
 sys.path.insert(0, _HERE)
 import _child  # type: ignore[import-not-found]  # noqa: E402
 import _confine  # type: ignore[import-not-found]  # noqa: E402
@@ -28,7 +27,7 @@ sys.path.remove(_HERE)
 CONTROL = 3
 _STREAMS = 4
 _PRELOADED = (  # what programs import most; each costs every child some of its fork
-    *("bisect", "collections", "collections.abc", "copy", "dataclasses", "functools", "heapq", "itertools"),
+    *("bisect", "collections", "collections.abc", "copy", "functools", "heapq", "itertools"),
     *("math", "operator", "random", "re", "string", "typing"),
 )
 
