@@ -82,3 +82,15 @@ def test_the_free_names_of_code_are_those_that_nobody_makes():
         "import os.path as p\ndef g(a, *b): return a\nfor i in range(3): x = g(i)\nassert f(x, p, len) == h"
     )
     assert free_names(code) == {"f", "h"}
+
+
+@pytest.mark.parametrize("depth", [90, 150, 480, 495])
+def test_a_deep_value_is_the_programs_failure_and_none_of_ours(depth):
+    code = f"def f():\n    x = []\n    for _ in range({depth}): x = [x]\n    return x"
+    assert check(code, "assert f() == 1").detail
+
+
+def test_a_program_has_its_time_once_however_it_spreads_it():
+    slow = "import time\ntime.sleep(0.3)\ndef f(x):\n    time.sleep(0.3)\n    return x"
+    result = check(slow, "assert f(1) == 1\nassert f(2) == 2", limits=Limits(timeout_s=0.4, total_s=0.4))
+    assert result.status == "timeout"

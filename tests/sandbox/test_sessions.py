@@ -185,3 +185,15 @@ def test_bubblewrap_that_is_not_installed_is_named(monkeypatch):
             session("1")
     finally:
         use(SandboxConfig())
+
+
+def test_all_calls_together_have_their_own_limit():
+    with session("import time\ndef f(): time.sleep(0.1)", Limits(timeout_s=5, total_s=0.25)) as program:
+        assert [program.call("f").status for _ in range(4)] == ["ok", "ok", "timeout", "timeout"]
+
+
+@pytest.mark.parametrize("depth", [90, 101, 300, 490, 900, 100_000])
+def test_a_value_of_any_depth_is_a_fact_about_the_program(depth):
+    code = f"def f():\n    x = []\n    for _ in range({depth}): x = [x]\n    return x"
+    with session(code) as program:
+        assert program.call("f").status in (("ok",) if depth < 100 else ("died", "raised"))

@@ -13,6 +13,8 @@ _PLAIN = (type(None), bool, str, float)
 _MANY: dict[type, str] = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
 _TYPES = {t.__name__: t for t in (bool, bytes, complex, dict, float, frozenset, int, list, set, str, tuple)}
 _BIG = 2**53
+MAX_DEPTH = 100
+"""Of what is read: a value that can be read can be written again, whoever calls."""
 
 
 class NotPlain(ValueError):
@@ -95,9 +97,11 @@ _READ: dict[type, Callable[[Any], Any]] = {
 }
 
 
-def _decoded(item: Any, kept: Callable[[int], Any] | None) -> Any:
+def _decoded(item: Any, kept: Callable[[int], Any] | None, depth: int = 0) -> Any:
+    if depth > MAX_DEPTH:
+        raise NotPlain("a value nested too deeply")
     if isinstance(item, list):
-        return [_decoded(inner, kept) for inner in item]
+        return [_decoded(inner, kept, depth + 1) for inner in item]
     if not isinstance(item, dict):
         return item
     if len(item) != 1:
@@ -108,10 +112,10 @@ def _decoded(item: Any, kept: Callable[[int], Any] | None) -> Any:
             raise NotPlain("a value that stands for an object")
         return kept(held)
     if kind == "dict":
-        return {_decoded(k, kept): _decoded(v, kept) for k, v in held}
+        return {_decoded(k, kept, depth + 1): _decoded(v, kept, depth + 1) for k, v in held}
     if kind not in _MAKE:
         raise NotPlain(f"a value of kind {kind!r:.40}")
-    return _MAKE[kind]([_decoded(inner, kept) for inner in held] if isinstance(held, list) else held)
+    return _MAKE[kind]([_decoded(n, kept, depth + 1) for n in held] if isinstance(held, list) else held)
 
 
 _MAKE: dict[str, Callable[[Any], Any]] = {

@@ -17,6 +17,8 @@ class Limits:
 
     timeout_s: float = 5.0
     """Wall time of one call, or of the program itself."""
+    total_s: float | None = None
+    """Wall time of the session's calls together, the program's own definition included; None is no limit."""
     cpu_s: int = 30
     """CPU time of the whole session."""
     memory_mb: int = 512
@@ -33,6 +35,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         names = ("timeout_s", "cpu_s", "memory_mb", "file_mb", "disk_mb", "open_files", "output_kb")
+        if self.total_s is not None and not self.total_s > 0:
+            raise ConfigError(f"total_s of a sandbox is above zero; found {self.total_s!r}")
         if bad := [f"{name} = {getattr(self, name)!r}" for name in names if not getattr(self, name) > 0]:
             raise ConfigError(f"limits of a sandbox are above zero; found {', '.join(bad)}")
         if self.memory_mb < 64 or self.open_files < 16:

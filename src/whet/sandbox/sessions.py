@@ -71,6 +71,7 @@ class Session:
         self._ended: SandboxResult | None = None
         self._pid = 0
         self._is_ready = False
+        self._left_s = limits.total_s
         for is_last in (False, True):
             self._server = server_for(way_now())
             try:
@@ -152,6 +153,8 @@ class Session:
     def _do(self, timeout_s: float, **request: Any) -> SandboxResult:
         if self._ended is not None:
             return self._ended
+        if self._left_s is not None:
+            timeout_s = max(0.001, min(timeout_s, self._left_s))
         start = time.monotonic()
         try:
             message = self._exchange(request, timeout_s)
@@ -162,6 +165,8 @@ class Session:
             about = error.about
         if about["status"] in ("timeout", "died"):
             self._kill()
+        if self._left_s is not None:
+            self._left_s -= time.monotonic() - start
         result = SandboxResult(
             **about, wall_s=time.monotonic() - start, stdout=self._printed(0), stderr=self._printed(1)
         )

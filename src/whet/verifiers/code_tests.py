@@ -56,7 +56,13 @@ class CodeTests(Verifier):
     def limits(self) -> Limits:
         """Of the program, and of the tests."""
         cpu_s = int(self.timeout_s) + 1
-        return Limits(timeout_s=self.timeout_s, cpu_s=cpu_s, memory_mb=self.memory_mb, packages=self.packages)
+        return Limits(
+            timeout_s=self.timeout_s,
+            total_s=self.timeout_s,
+            cpu_s=cpu_s,
+            memory_mb=self.memory_mb,
+            packages=self.packages,
+        )
 
     def _result(self, program: str, columns: Mapping[str, Any]) -> SandboxResult:
         if not columns.get("tests"):

@@ -81,7 +81,13 @@ class Strategy2048(Verifier):
     def limits(self) -> Limits:
         """Of the strategy; a call may take what is left of the time for all games."""
         cpu_s = int(self.timeout_s) + 1
-        return Limits(timeout_s=self.timeout_s, cpu_s=cpu_s, memory_mb=self.memory_mb, packages=self.packages)
+        return Limits(
+            timeout_s=self.timeout_s,
+            total_s=self.timeout_s,
+            cpu_s=cpu_s,
+            memory_mb=self.memory_mb,
+            packages=self.packages,
+        )
 
 
 def strategy_in(text: str, form: str) -> str | None:
