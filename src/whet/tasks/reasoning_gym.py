@@ -100,6 +100,10 @@ class _Scorer(Verifier):
     extract: Literal["tagged", "text"]
     timeout_s: float
 
+    @property
+    def waits(self) -> bool:
+        return True
+
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
         entry = example.columns.get("entry") if example else None
         if entry is None:

@@ -46,6 +46,11 @@ class MathExpression(Verifier):
     memory_mb: int = Field(default=512, ge=64)
     """What one comparison may take in a worker beyond what that has."""
 
+    @property
+    def waits(self) -> bool:
+        """Always: what is no plain number is compared in another process."""
+        return True
+
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
         """The value `right` or `wrong`; details `no_answer`, `wrong`, `restated` and `undecided`.
 
