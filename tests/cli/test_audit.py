@@ -24,7 +24,7 @@ def test_a_sound_task_exits_with_0_and_shows_a_table(capsys):
 
 def test_a_careless_function_exits_with_1_and_names_what_wins(capsys, tmp_path):
     (tmp_path / "mine.py").write_text("def score(text, answer):\n    return float(answer in text)\n")
-    code, out = run(capsys, f"{tmp_path}/mine.py:score", "--limit", "32", "--json", "verifier.isolation=none")
+    code, out = run(capsys, f"{tmp_path}/mine.py:score", "--limit", "24", "--json", "verifier.isolation=none")
     found = json.loads(out)
     assert code == 1
     assert any(sentence.startswith("every number") for sentence in found["defects"])

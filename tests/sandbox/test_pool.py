@@ -101,7 +101,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
         "pool = Pool(1)\n"
         "print(pool.call('os:getpid', timeout_s=20), flush=True)\n"
         "threading.Thread(target=pool.call, args=('time:sleep', 60), kwargs={'timeout_s': 60}, daemon=True).start()\n"
-        "import time; time.sleep(0.3)\n"
+        "import time; time.sleep(0.1)\n"
         "os.kill(os.getpid(), 9)\n"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

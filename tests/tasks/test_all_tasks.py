@@ -14,7 +14,7 @@ from whet.types import Example
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 CODE = FIXTURES / "code"
 SETTINGS = {
-    "strategy_2048": {"num_train": 12, "num_test": 3},
+    "strategy_2048": {"num_train": 2, "num_test": 1, "verifier": {"name": "strategy_2048", "num_games": 1}},
     "calculator": {"num_train": 40, "num_test": 10},  # each call is a process
     "event_scheduling": {"path": FIXTURES / "event_scheduling"},
     "gsm8k": {"path": FIXTURES / "gsm8k"},
