@@ -101,7 +101,8 @@ def _text(facts: Mapping[str, Any]) -> str:
     from whet.cli._output import columns, short
 
     example, counts = facts["example"], facts["examples"]
-    rows = [("answer", example["answer"]), *((f"tag {tag}", value) for tag, value in example["tags"].items())]
+    answer = example["answer"] if "\n" not in example["answer"] else short(repr(example["answer"]))
+    rows = [("answer", answer), *((f"tag {tag}", value) for tag, value in example["tags"].items())]
     scores = [
         (kind, f"{s['value']:g}", short(repr(s["text"])), s["detail"]) for kind, s in facts["scores"].items()
     ]

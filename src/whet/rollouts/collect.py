@@ -58,12 +58,15 @@ def _complete(
     """The rollouts of each item, one completion each."""
     requests = [Request(prompt_ids=encode(e), keys=keys) for e, keys in items]
     found: list[dict[int, tuple[Completion, Future[Score]]]] = [{} for _ in items]
-    with Scoring(task) as scoring:
+    with Scoring(task, should_stop) as scoring:
         for completion in engine.generate(requests, params, should_stop):
             score = scoring.submit(items[completion.request][0], completion.text)
             found[completion.request][completion.sample] = completion, score
         return [
-            [_rollout(example, request.prompt_ids, *samples[i]) for i in range(len(keys))]
+            [
+                _rollout(example, request.prompt_ids, made, scoring.result(score))
+                for made, score in (samples[i] for i in range(len(keys)))
+            ]
             for (example, keys), request, samples in zip(items, requests, found, strict=True)
         ]
 
@@ -90,9 +93,7 @@ def check_prompts(
             )
 
 
-def _rollout(
-    example: Example, prompt_ids: tuple[int, ...], completion: Completion, score: Future[Score]
-) -> Rollout:
+def _rollout(example: Example, prompt_ids: tuple[int, ...], completion: Completion, score: Score) -> Rollout:
     start, length = len(prompt_ids), len(completion.token_ids)
     return Rollout(
         example=example,
@@ -102,5 +103,5 @@ def _rollout(
         finish_reason=completion.finish_reason,
         policy_version=completion.policy_version,
         text=completion.text,
-        score=score.result(),
+        score=score,
     )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Self, TypeVar
 
-from whet.errors import ConfigError
+from whet.errors import ConfigError, Interrupted
 from whet.interfaces import Task, Verifier
 from whet.sandbox import pool
 from whet.types import Example, Score
 from whet.verifiers._isolation import judged
 
 _MAX_DETAIL = 300
+_LOOK_S = 0.1
 Found = TypeVar("Found")
 
 
@@ -55,8 +56,9 @@ class Scoring:
     nobody has asked for.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, should_stop: Callable[[], bool] = lambda: False) -> None:
         self._task = task
+        self._should_stop = should_stop
         self._threads: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -74,6 +76,14 @@ class Scoring:
         done: Future[Score] = Future()
         done.set_result(score_text(self._task, example, text))
         return done
+
+    def result(self, asked: Future[Score]) -> Score:
+        """The score that was asked for; raises `Interrupted` soon after `should_stop` turns true."""
+        while not asked.done() and not self._should_stop():
+            wait([asked], timeout=_LOOK_S)
+        if not asked.done():
+            raise Interrupted
+        return asked.result()
 
 
 def _place(error: Exception) -> str:
