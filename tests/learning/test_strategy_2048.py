@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 
 import whet
-from whet.functional.statistics import confidence_interval
+from game_2048 import above_random
 
 
 @pytest.mark.slow
-def test_the_shipped_config_beats_random_moves_on_games_it_has_not_seen(tmp_path):
+def test_the_shipped_config_beats_random_moves_in_games_it_has_not_seen(tmp_path):
     run = whet.train("strategy_2048_orders", runs_root=str(tmp_path), trackers=["jsonl"])
-    records = [r for r in run.evaluate().records if r.sampling["temperature"] > 0]
-    values = [r.score.parts["strategy_succeeds"] for r in records]
-    found = confidence_interval(values, [r.problem for r in records])
-    assert found.low > 0  # random moves are worth 0 there
+    found = above_random(run.evaluate().records)
+    assert found.low > 0, found

@@ -63,6 +63,12 @@ def test_code_that_does_not_compile_is_raised_when_the_session_starts():
         assert (program.started.status, program.started.kind) == ("raised", "SyntaxError")
 
 
+def test_a_call_may_get_less_time_than_the_limit_but_not_more():
+    for own_s, limit_s in ((0.2, 5.0), (5.0, 0.2)):
+        with session("import time\ndef f(): time.sleep(3)", Limits(timeout_s=limit_s)) as program:
+            assert program.call("f", timeout_s=own_s).detail == "not done after 0.2 s"
+
+
 def test_after_a_call_that_was_too_slow_every_other_has_its_status_at_once():
     with session("def f():\n    while True: pass\ndef g(): return 1", QUICK) as program:
         assert program.call("f").status == "timeout"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ import pytest
 import whet
 from whet import Example
 from whet.errors import DataError
-from whet.verifiers._game_2048 import MOST_IDLE, Game, moved, play, random_worth, slide
+from whet.seeding import choice, key
+from whet.verifiers._game_2048 import KEYS, MOST_IDLE, Game, moved, play, random_worth, slide
+from whet.verifiers.strategy_2048 import ordered
 
 VECTORS = json.loads((Path(__file__).parents[1] / "fixtures" / "game2048" / "move_vectors.json").read_text())
 DIRECTIONS = {"up": "W", "left": "A", "down": "S", "right": "D"}
@@ -29,7 +33,7 @@ def test_moves_are_those_of_the_vectors(case):
 
 @pytest.mark.parametrize("case", VECTORS["row_left"], ids=lambda case: str(case["row"]))
 def test_each_tile_merges_at_most_once(case):
-    assert slide(tiles([case["row"]])[0])[0] == tiles([case["after"]])[0]
+    assert list(slide(tuple(tiles([case["row"]])[0]))[0]) == tiles([case["after"]])[0]
 
 
 @pytest.mark.parametrize("case", VECTORS["legal"], ids=lambda case: case["dir"])
@@ -57,9 +61,22 @@ def test_new_tiles_are_a_four_one_time_in_ten():
 
 
 def test_random_moves_reach_a_known_worth():
-    tile, score = random_worth(4, 2048)
-    assert 6.2 < tile < 6.9  # between 64 and 128, as published plays of random moves end
-    assert 9.4 < score < 10.3
+    found = random_worth(4, 2048)
+    assert 6.2 < found["log2_tile"] < 6.9  # between 64 and 128, as published plays of random moves end
+    assert 9.4 < found["log2_score"] < 10.3
+    assert found["won"] == 0
+
+
+def test_random_moves_win_every_game_of_the_compatible_board():
+    assert random_worth(6, 2048)["won"] == 1
+
+
+def test_a_board_is_stuck_exactly_where_no_move_changes_it():
+    for seed in range(200):
+        game, draws = Game(3, seed), key(seed, "moves")
+        for n in range(seed):
+            game.play(choice(draws, KEYS, n))
+        assert game.is_stuck == all(moved(game.board, to)[0] == game.board for to in KEYS)
 
 
 def test_a_move_without_effect_does_not_lose_and_many_of_them_end_the_game():
@@ -97,15 +114,39 @@ GOOD = (
         ("return 1 / 0", (1.0, 1.0, -3.0)),
         ("import numpy\n    return 'W'", (1.0, -20.0, -3.0)),
         ("import math, collections\n    return 'X'", (1.0, 1.0, 2.0)),
+        ("'\\d'\n    return 'X'", (1.0, 1.0, 2.0)),
         ("while True: pass", (1.0, 1.0, -1.0)),
         ("def strategy(board):\n    return 'X'\n1 / 0", (-0.5, 1.0, 0.0)),
         ("def other(board):\n    return 'W'", (-2.0, -1.0, 0.0)),
         ("def strategy(board: list):\n    return 'W'", (-2.0, -1.0, 0.0)),
-        ("def strategy(board):\n    return (", (-2.0, -1.0, 0.0)),
+        (
+            "def strategy(board):\n    return (",
+            (-2.0, -20.0, 0.0),
+        ),  # what does not parse was no "stdlib only"
+        ("def strategy(board):\n    from . import x", (1.0, 1.0, -3.0)),
+        ("def strategy(board):\n    return 'X'\nwhile True: pass", (-0.5, 1.0, 0.0)),
     ],
 )
 def test_the_compatible_mode_pays_what_the_notebook_paid(body, parts):
-    assert three(score(body, timeout_s=2.0)) == parts
+    assert three(score(body, timeout_s=0.5 if "while True" in body else 5.0)) == parts
+
+
+@pytest.mark.parametrize(
+    ("body", "parts"),
+    [
+        ("return 1 / 0", (1.0, 1.0, -3.0)),
+        ("while True: pass", (1.0, 1.0, -3.0)),
+        ("import os\n    os._exit(0)", (1.0, 1.0, -3.0)),
+        ("return bytearray(10**11)", (1.0, 1.0, -3.0)),
+        ("import numpy\n    return 'W'", (1.0, -20.0, -3.0)),
+        ("def strategy(board):\n    return 'X'\n1 / 0", (-0.5, 1.0, -3.0)),
+        ("def strategy(board):\n    return (", (-2.0, -1.0, 0.0)),
+        ("def other(board):\n    return 'W'", (-2.0, -1.0, 0.0)),
+        ("return 'W'", (1.0, 1.0, -2.9)),
+    ],
+)
+def test_graded_a_strategy_that_fails_gets_less_than_any_that_plays(body, parts):
+    assert three(score(body, mode="graded", timeout_s=0.3)) == parts
 
 
 def test_a_completion_without_a_program_is_worth_three_less_than_nothing():
@@ -136,14 +177,57 @@ def test_reaching_for_the_game_wins_nothing(body):
     assert score(body, mode="graded").parts["strategy_succeeds"] < 0
 
 
-def test_time_is_for_all_games_of_a_completion():
-    slow = "import time\n    time.sleep(0.05)\n    return 'W'"
-    assert score(slow, mode="graded", timeout_s=0.3).detail == "timeout"
+@pytest.mark.parametrize(
+    "body", ["return " + "-" * 40_000 + "1", "return " + "(" * 10_000, "x\0", "'\ud800'"]
+)
+def test_a_program_that_no_parser_takes_is_a_function_that_does_not_work(body):
+    found = score(body, mode="graded")
+    assert (found.value, found.detail) == (-3.0, "syntax_error")
+
+
+@pytest.mark.parametrize(
+    ("body", "most_s"),
+    [
+        ("import time\n    time.sleep(0.05)\n    return 'W'", 0.8),  # many calls, each of them short
+        ("import time\n    time.sleep(0.3)\n    return 'X'", 0.8),  # the second call begins before the end
+        ("def strategy(board):\n    import time\n    time.sleep(0.3)\n    return 'X'\nstrategy(0)", 0.8),
+    ],
+)
+def test_time_is_for_the_definition_and_all_games_of_a_completion(body, most_s):
+    whet.verifier("strategy_2048").score("", "", GAME)  # what has to be there once
+    score("return 'X'", mode="graded")
+    start = time.monotonic()
+    assert score(body, mode="graded", timeout_s=0.4).detail == "timeout"
+    assert time.monotonic() - start < most_s
+
+
+def test_a_game_is_won_by_any_tile_that_reaches_the_target():
+    assert (
+        play(4, 3, 100, ordered_moves("SADW")).ending == "won"
+    )  # the notebook asked for equality: 128 is not 100
+
+
+def ordered_moves(keys):
+    """The first of some moves that changes the board."""
+    return lambda board: next(k for k in keys if moved(board, k)[0] != board)
+
+
+def test_the_program_of_an_order_makes_the_same_moves_as_the_rule_itself():
+    played = [play(4, 2000 + n, 2048, ordered_moves("SADW")) for n in range(3)]  # the three games of game 2
+    parts = whet.verifier("strategy_2048", form="order").score("SADW", "", GAME).parts
+    assert parts["log2_tile"] == pytest.approx(sum(math.log2(p.largest) for p in played) / 3)
+    assert parts["log2_score"] == pytest.approx(sum(math.log2(p.score) for p in played) / 3)
+
+
+def test_random_play_is_worth_nothing_in_the_mean():
+    found = score("import random\n    return random.choice('WASD')", mode="graded", num_games=20)
+    assert abs(found.parts["strategy_succeeds"]) < 3 * math.hypot(1.47 / math.sqrt(20), 0.09)
 
 
 def test_graded_play_is_measured_at_random_moves():
     found = score(GOOD, mode="graded")
     parts = found.parts
+    assert found.detail == "stuck" and parts["won"] == 0
     above = parts["log2_tile"] - parts["log2_tile_random"] + parts["log2_score"] - parts["log2_score_random"]
     assert parts["strategy_succeeds"] == pytest.approx(above)
     assert found.value == pytest.approx(2 + above)
@@ -156,7 +240,7 @@ def test_an_illegal_key_at_once_is_the_worst_that_runs():
 
 def test_an_order_of_keys_is_played_as_a_program():
     judge = whet.verifier("strategy_2048", form="order")
-    assert judge.score("SADW", "", GAME).value == score(GOOD, mode="graded").value
+    assert judge.score("SADW", "", GAME).value == score(ordered("SADW"), mode="graded").value
     assert judge.score("SSADSW", "", GAME).value == judge.score("SADW", "", GAME).value
     assert judge.score("up", "", GAME).value == -3.0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import math
 import sys
@@ -17,12 +16,23 @@ from whet.interfaces import Verifier
 from whet.sandbox import Limits, SandboxResult, Session, session
 from whet.text.code import first_python_block
 from whet.types import Example, Score
-from whet.verifiers._game_2048 import Board, Played, play, random_worth, worth
+from whet.verifiers._game_2048 import Board, Played, mean_worth, play, random_worth
 from whet.verifiers.code_tests import reason
 
 SIGNATURE = "def strategy(board):"
 _LEAST = -2.9
-"""A game is worth no less than this, and so more than a strategy that raises."""
+"""Games are worth no less than this, and so more than a strategy that raises or takes too long."""
+_IMPORTS = """import ast
+
+def imports(program):
+    found = []
+    for node in ast.walk(ast.parse(program)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.append(node.module)
+    return found
+"""
 
 
 class Strategy2048(Verifier):
@@ -33,13 +43,16 @@ class Strategy2048(Verifier):
     nothing does not, and 200 of them in a row end it. The game never enters its process. The values of the first two
     parts, and of the third with `mode: compatible`, are those of the notebook that made the task known (gpt-oss 2048).
 
-    function_works: -2 without such a function, -0.5 when running its definition raises, else 1.
+    function_works: -2 without such a function, -0.5 when running its definition fails, else 1.
     no_cheating: -1 without one, -20 when it imports more than the standard library, else 1.
-    strategy_succeeds: 0 without one, -1 when time is up, -3 when it raises. Then compatible: 20 for the target, -1 for
-    a game that ends without progress, else 2. Graded: log2 of the largest tile and log2 of the score, each less the
-    mean of random moves, summed; the mean over the games, at least -2.9. So random play is worth about 0.
+    strategy_succeeds, graded: log2 of the largest tile and log2 of the score, each less the mean of random moves, added
+    up; the mean over the games, at least -2.9, so that random play is worth about 0. A strategy that raises, takes too
+    long or whose definition fails: -3, less than any game. Compatible: 20 for the target, -1 when time is up or
+    nothing moves any more, -3 when it raises, else 2; 0 where the definition fails. There a function that does not
+    parse has -20 in `no_cheating`, as in the notebook.
 
-    Further parts, logged and not summed: `log2_tile`, `log2_tile_random`, `log2_score`, `log2_score_random`.
+    Further parts, logged and not summed: `log2_tile`, `log2_score` and `won`, means over the games, and the same of
+    random moves: `log2_tile_random`, `log2_score_random`, `won_random`.
     """
 
     mode: Literal["graded", "compatible"] = "graded"
@@ -53,7 +66,7 @@ class Strategy2048(Verifier):
     num_games: int = Field(default=3, ge=1)
     """Games per completion, one after another."""
     timeout_s: float = Field(default=5.0, gt=0.0)
-    """For all games of a completion."""
+    """For the definition and all games of a completion."""
     memory_mb: int = Field(default=256, ge=64)
     packages: tuple[str, ...] = ()
     """Folders with packages that strategies may import; importing them costs `no_cheating` all the same."""
@@ -104,30 +117,34 @@ def strategy_in(text: str, form: str) -> str | None:
     maxsize=4096
 )  # samples of a prompt often say the same, and games are a function of their seed
 def _judged(verifier: Strategy2048, program: str, game: int) -> Score:
-    foreign = _foreign_imports(program) if program else None
+    foreign = _foreign_imports(verifier, program) if program else None
     if foreign is None:
-        parts = {"function_works": -2.0, "no_cheating": -1.0, "strategy_succeeds": 0.0}
+        is_typo = program and verifier.mode == "compatible"
+        parts = {"function_works": -2.0, "no_cheating": -20.0 if is_typo else -1.0, "strategy_succeeds": 0.0}
         return _score(verifier, parts, [], "syntax_error" if program else "no_function")
+    games: list[Played] = []
     with session(program, verifier.limits) as strategy:
         works = strategy.started.ok
-        parts = {"function_works": 1.0 if works else -0.5, "no_cheating": -20.0 if foreign else 1.0}
-        games, failure = _play(verifier, strategy, game) if works else ([], strategy.started)
+        failure = _play(verifier, strategy, game, games) if works else strategy.started
+    parts = {
+        "function_works": 1.0 if works else -0.5,
+        "no_cheating": -20.0 if foreign else 1.0,
+        "strategy_succeeds": _success(verifier, works, games, failure),
+    }
     detail = reason(failure) if failure else "foreign_import" if foreign else games[-1].ending
-    parts["strategy_succeeds"] = _success(verifier, games, failure) if works else 0.0
     return _score(verifier, parts, games, detail)
 
 
-def _play(verifier: Strategy2048, strategy: Session, game: int) -> tuple[list[Played], SandboxResult | None]:
-    """The games, and what stopped the strategy, if something did."""
-    deadline = time.monotonic() + verifier.timeout_s
-    games = []
+def _play(verifier: Strategy2048, strategy: Session, game: int, games: list[Played]) -> SandboxResult | None:
+    """Appends the games that were finished; what stopped the strategy, if something did."""
+    deadline = time.monotonic() + verifier.timeout_s - strategy.started.wall_s
     try:
         for n in range(verifier.num_games):
             seed = game * 1000 + n
             games.append(play(verifier.size, seed, verifier.target, _asking(strategy, deadline)))
     except _Stopped as stopped:
-        return games, stopped.result
-    return games, None
+        return stopped.result
+    return None
 
 
 class _Stopped(Exception):
@@ -138,9 +155,10 @@ class _Stopped(Exception):
 
 def _asking(strategy: Session, deadline: float) -> Callable[[Board], object]:
     def ask(board: Board) -> object:
-        if time.monotonic() > deadline:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
             raise _Stopped(SandboxResult(status="timeout", detail="not done in time"))
-        result = strategy.call("strategy", board)
+        result = strategy.call("strategy", board, timeout_s=left_s)
         if not result.ok and result.kind != "NotPlain":
             raise _Stopped(result)
         return result.value
@@ -148,39 +166,38 @@ def _asking(strategy: Session, deadline: float) -> Callable[[Board], object]:
     return ask
 
 
-def _success(verifier: Strategy2048, games: list[Played], failure: SandboxResult | None) -> float:
-    if failure is not None:
-        return -1.0 if failure.status == "timeout" else -3.0
+def _success(
+    verifier: Strategy2048, works: bool, games: list[Played], failure: SandboxResult | None
+) -> float:
     if verifier.mode == "compatible":
+        if not works:
+            return 0.0
+        if failure is not None:
+            return -1.0 if failure.status == "timeout" else -3.0
         return {"won": 20.0, "idle": -1.0}.get(games[0].ending, 2.0)
-    base = math.fsum(random_worth(verifier.size, verifier.target))
-    return max(_LEAST, math.fsum(math.fsum(worth(played)) - base for played in games) / len(games))
+    if failure is not None:
+        return -3.0
+    reached, base = mean_worth(games), random_worth(verifier.size, verifier.target)
+    return max(_LEAST, math.fsum(reached[name] - base[name] for name in ("log2_tile", "log2_score")))
 
 
 def _score(verifier: Strategy2048, parts: dict[str, float], games: list[Played], detail: str) -> Score:
     """The value, and beside it what random moves reach."""
     base = random_worth(verifier.size, verifier.target)
-    reached = [math.fsum(values) / len(games) for values in zip(*map(worth, games), strict=True)]
-    names = ("log2_tile", "log2_score")
-    told = dict(zip(names, reached, strict=False)) | {
-        f"{name}_random": value for name, value in zip(names, base, strict=True)
-    }
+    told = mean_worth(games) | {f"{name}_random": value for name, value in base.items()}
     return Score(value=math.fsum(parts.values()), parts={**parts, **told}, detail=detail)
 
 
-def _foreign_imports(program: str) -> set[str] | None:
-    """What a program imports beyond the standard library; None when it does not parse."""
-    try:
-        tree = ast.parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+def _foreign_imports(verifier: Strategy2048, program: str) -> set[str] | None:
+    """What a program imports beyond the standard library; None when it does not parse.
+
+    It is read in a child of its own: what a parser makes of a hostile text is nothing for the trainer's process.
+    """
+    with session(_IMPORTS, verifier.limits) as reader:
+        found = reader.call("imports", program)
+    if not found.ok:
         return None
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add("." if node.level else (node.module or "").partition(".")[0])
-    return found - sys.stdlib_module_names
+    return {str(name).partition(".")[0] for name in found.value} - sys.stdlib_module_names
 
 
 _ORDERED = """def strategy(board):
