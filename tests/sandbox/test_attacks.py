@@ -117,7 +117,7 @@ def test_an_attack_wins_nothing_and_a_neighbour_notices_nothing(
 
 
 def test_the_tests_that_no_attack_passes_are_passed_by_what_is_asked(way: Way) -> None:
-    assert check(SQUARE, TESTS, names=("f",), limits=LIMITS).ok
+    assert check(SQUARE, TESTS, names=("f",)).ok
 
 
 def test_there_are_at_least_forty_attacks_in_eight_families() -> None:

@@ -47,7 +47,9 @@ def test_a_right_program_passes(program, tests):
     ],
 )
 def test_a_wrong_program_fails_for_a_reason(program, detail):
-    result = check(program, "assert f(1) == 2", names=("f",), limits=QUICK)
+    result = check(
+        program, "assert f(1) == 2", names=("f",), limits=QUICK if "while" in program else Limits()
+    )
     assert not result.ok
     assert result.detail.startswith(detail)
 

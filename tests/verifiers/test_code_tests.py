@@ -18,7 +18,7 @@ ECHO = example(cases=[{"input": "1 2\n", "output": "3\n"}, {"input": "5 5", "out
 
 
 def score(program, about=SQUARE, **settings):
-    return verifier("code_tests", timeout_s=0.5, **settings).score(
+    return verifier("code_tests", timeout_s=0.5 if "while" in program else 60.0, **settings).score(
         f"So:\n```python\n{program}\n```", "", about
     )
 
