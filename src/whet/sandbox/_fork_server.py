@@ -166,14 +166,10 @@ def _python() -> str:
 
 
 def _start(command: list[str], descriptor: int, said: int, user: int | None) -> subprocess.Popen[bytes]:
-    def place() -> None:
-        os.dup2(descriptor, 3)
-
     identity = {} if user is None else {"user": user, "group": user, "extra_groups": []}
     return spawn(
-        command,
-        pass_fds=(3,) if descriptor == 3 else (3, descriptor),
-        preexec_fn=place,
+        [*command, str(descriptor)],
+        pass_fds=(descriptor,),
         stdout=subprocess.DEVNULL,
         stderr=said,
         env={"LANG": "C.UTF-8", "PYTHONHASHSEED": "0"},

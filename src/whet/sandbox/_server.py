@@ -1,7 +1,7 @@
 """The fork server: a small warm interpreter whose children each run one program. Standard library only.
 
-Requests are packets on the socket with descriptor 3: `{"start": {...}}` with the child's socket and its standard
-streams, `{"kill": pid}`. It ends when the socket closes, and its children with it.
+Requests are packets on the socket whose descriptor is the argument: `{"start": {...}}` with the child's socket and its
+standard streams, `{"kill": pid}`. It ends when the socket closes, and its children with it.
 """
 
 from __future__ import annotations
@@ -140,6 +140,10 @@ def _become(standard: list[str], request: dict[str, Any], descriptors: list[int]
 
 def main() -> None:
     """Reads the settings, imports what programs often need, and serves."""
+    given = int(sys.argv[1])
+    if given != CONTROL:  # a child's own socket takes this place, and nothing that it is sent may have it
+        os.dup2(given, CONTROL, inheritable=False)
+        os.close(given)
     control = socket.socket(fileno=CONTROL)
     for name in _PRELOADED:
         __import__(name)
