@@ -84,15 +84,13 @@ class Session:
                 if is_last or not self._server.is_lost:
                     raise
 
-    def call(self, name: str, *args: Any, timeout_s: float | None = None) -> SandboxResult:
+    def call(self, name: str, *args: Any) -> SandboxResult:
         """Calls a function of the program, such as `f` or `Class.method`, with plain data.
 
-        timeout_s: less than the limit's, where several calls share a time. After a call that ended the child every
-        further one has its status. Raises `ValueError` for arguments that are no plain data.
+        After a call that ended the child every further one has its status. Raises `ValueError` for arguments that
+        are no plain data.
         """
-        allowed_s = self._limits.timeout_s if timeout_s is None else min(timeout_s, self._limits.timeout_s)
-        encoded = [_values.dumps(arg) for arg in args]
-        return self._do(allowed_s, do="call", name=name, args=encoded, keep=False)
+        return self._call(name, [_values.dumps(arg) for arg in args], keep=False)
 
     def close(self) -> None:
         """Ends the child and removes its folder."""

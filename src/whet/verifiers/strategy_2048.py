@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import sys
-import time
 from collections.abc import Callable
 from typing import Literal
 
@@ -92,7 +91,7 @@ class Strategy2048(Verifier):
 
     @property
     def limits(self) -> Limits:
-        """Of the strategy; a call may take what is left of the time for all games."""
+        """Of the strategy: its definition and its calls share the time."""
         cpu_s = int(self.timeout_s) + 1
         return Limits(
             timeout_s=self.timeout_s,
@@ -137,11 +136,10 @@ def _judged(verifier: Strategy2048, program: str, game: int) -> Score:
 
 def _play(verifier: Strategy2048, strategy: Session, game: int, games: list[Played]) -> SandboxResult | None:
     """Appends the games that were finished; what stopped the strategy, if something did."""
-    deadline = time.monotonic() + verifier.timeout_s - strategy.started.wall_s
     try:
         for n in range(verifier.num_games):
             seed = game * 1000 + n
-            games.append(play(verifier.size, seed, verifier.target, _asking(strategy, deadline)))
+            games.append(play(verifier.size, seed, verifier.target, _asking(strategy)))
     except _Stopped as stopped:
         return stopped.result
     return None
@@ -153,12 +151,9 @@ class _Stopped(Exception):
         self.result = result
 
 
-def _asking(strategy: Session, deadline: float) -> Callable[[Board], object]:
+def _asking(strategy: Session) -> Callable[[Board], object]:
     def ask(board: Board) -> object:
-        left_s = deadline - time.monotonic()
-        if left_s <= 0:
-            raise _Stopped(SandboxResult(status="timeout", detail="not done in time"))
-        result = strategy.call("strategy", board, timeout_s=left_s)
+        result = strategy.call("strategy", board)
         if not result.ok and result.kind != "NotPlain":
             raise _Stopped(result)
         return result.value
