@@ -89,7 +89,7 @@ def test_a_move_without_effect_does_not_lose_and_many_of_them_end_the_game():
 
 def score(body, mode="compatible", **settings):
     program = body if body.startswith("def") else f"def strategy(board):\n    {body}"
-    judge = whet.verifier("strategy_2048", mode=mode, **settings)
+    judge = whet.verifier("strategy_2048", mode=mode, **{"timeout_s": 60.0, **settings})
     return judge.score(f"So:\n```python\n{program}\n```", "", GAME)
 
 
