@@ -32,6 +32,8 @@ def imports(program):
             found.append(node.module)
     return found
 """
+_READING = Limits(timeout_s=30.0, cpu_s=5)
+"""CPU time is what a text costs; the wall may only be passed where the machine itself is stuck."""
 
 
 class Strategy2048(Verifier):
@@ -116,7 +118,7 @@ def strategy_in(text: str, form: str) -> str | None:
     maxsize=4096
 )  # samples of a prompt often say the same, and games are a function of their seed
 def _judged(verifier: Strategy2048, program: str, game: int) -> Score:
-    foreign = _foreign_imports(verifier, program) if program else None
+    foreign = _foreign_imports(program) if program else None
     if foreign is None:
         is_typo = program and verifier.mode == "compatible"
         parts = {"function_works": -2.0, "no_cheating": -20.0 if is_typo else -1.0, "strategy_succeeds": 0.0}
@@ -183,12 +185,12 @@ def _score(verifier: Strategy2048, parts: dict[str, float], games: list[Played],
     return Score(value=math.fsum(parts.values()), parts={**parts, **told}, detail=detail)
 
 
-def _foreign_imports(verifier: Strategy2048, program: str) -> set[str] | None:
+def _foreign_imports(program: str) -> set[str] | None:
     """What a program imports beyond the standard library; None when it does not parse.
 
     It is read in a child of its own: what a parser makes of a hostile text is nothing for the trainer's process.
     """
-    with session(_IMPORTS, verifier.limits) as reader:
+    with session(_IMPORTS, _READING) as reader:
         found = reader.call("imports", program)
     if not found.ok:
         return None
