@@ -66,6 +66,8 @@ body = json.dumps({'nonce': frame.f_locals['nonce'], 'ask': 'call', 'args': ['\"
 os.write(3, struct.pack('!I', len(body)) + body)
 f = lambda x: 1
 """,
+    "a list in place of a message": "import os, struct, time\nb = b'[\"ended\"]'\nos.write(3, struct.pack('!I', len(b)) + b)\ntime.sleep(60)",
+    "a text in place of a message": "import os, struct, time\nb = b'\"ended\"'\nos.write(3, struct.pack('!I', len(b)) + b)\ntime.sleep(60)",
     "nesting without end": "import os, struct\nb = b'[' * 10**6\nos.write(3, struct.pack('!I', len(b)) + b)\nf = lambda x: 1",
 }
 
@@ -121,6 +123,12 @@ NETWORK = {
     "a local socket": "import socket\nsocket.socket(socket.AF_UNIX).connect('{host}/socket')\nf = lambda x: x * x",
     "a socket of libc": "import ctypes\nassert ctypes.CDLL(None).socket(2, 1, 0) >= 0\nf = lambda x: x * x",
     "a shell": "import os\nassert os.system('true') == 0\nf = lambda x: x * x",
+    "a datagram to a socket of the host": """
+import socket
+a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+a.sendto(b'x', '{host}/datagrams')
+f = lambda x: x * x
+""",
     "io_uring": "import ctypes\nassert ctypes.CDLL(None).syscall(425, 1, ctypes.create_string_buffer(256)) >= 0\nf = lambda x: x * x",
 }
 
@@ -153,6 +161,15 @@ def f(x):
         n += 1
         with open(str(n), 'wb') as file: file.write(bytes(2**23))
 """,
+    "files that come and go": """
+import os
+def f(x):
+    while True:
+        os.close(os.open('a', os.O_CREAT | os.O_WRONLY))
+        os.unlink('a')
+""",
+    "equal hashes": "f = lambda x: {k * (2**61 - 1) for k in range(1, 9000)}",
+    "a fraction without end": "import fractions\nf = lambda x: fractions.Fraction(3**100000, 2**100000)",
     "descriptors": "kept = [open('/dev/null') for _ in range(10**5)]\nf = lambda x: x * x",
     "a flood of output": "while True: print('x' * 2**20)",
     "a huge number": "f = lambda x: 9**9**9",

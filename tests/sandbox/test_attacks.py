@@ -89,7 +89,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
     secret.chmod(0o666)
     library = Path(sysconfig.get_path("stdlib")) / "this.py"
     before = library.stat().st_size
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as local:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_UNIX) as local,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams,
+    ):
+        datagrams.bind(str(host / "datagrams"))
+        (host / "datagrams").chmod(0o777)
         local.bind(str(host / "socket"))
         local.listen()
         names = {"secret": secret, "host": host, "library": library, "port": server.getsockname()[1]}
@@ -97,9 +103,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
         server.setblocking(False)
         with pytest.raises(BlockingIOError):
             server.accept()
+        datagrams.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            datagrams.recv(1)
     assert secret.read_text() == "9"
     assert stat.S_IMODE(secret.stat().st_mode) == 0o666
-    assert sorted(p.name for p in host.iterdir()) == ["secret", "socket"]
+    assert sorted(p.name for p in host.iterdir()) == ["datagrams", "secret", "socket"]
     assert library.stat().st_size == before
 
 
@@ -111,7 +120,10 @@ def test_an_attack_wins_nothing_and_a_neighbour_notices_nothing(
 ) -> None:
     monkeypatch.setenv("WHET_SECRET", "9")
     program = place(attacks.FAMILIES[family][attack])
+    server = neighbour._server
     assert not check(program, TESTS, names=("f",), limits=LIMITS).ok
+    children = Path(f"/proc/{server._process.pid}/task/{server._process.pid}/children").read_text().split()
+    assert len(children) == 1  # the neighbour, or bubblewrap's own child
     assert neighbour.call("f", 3).value == "9"
     assert neighbour._server._process.poll() is None
 

@@ -96,3 +96,16 @@ def test_a_program_has_its_time_once_however_it_spreads_it():
     slow = "import time\ntime.sleep(0.3)\ndef f(x):\n    time.sleep(0.3)\n    return x"
     result = check(slow, "assert f(1) == 1\nassert f(2) == 2", limits=Limits(timeout_s=0.4, total_s=0.4))
     assert result.status == "timeout"
+
+
+def test_tests_that_never_call_the_program_pass_nothing():
+    assert check("x = 1", "assert pow(2, 3) == 8").detail == "the tests never call the program"
+
+
+def test_a_function_may_have_the_name_of_a_module_and_keywords():
+    assert check("def select(x, by): return x * by", "assert select(2, by=3) == 6").ok
+
+
+def test_the_end_of_a_loop_is_not_the_programs_to_declare():
+    tests = "for r, e in zip(map(f, [1, 2]), [2, 4]):\n    assert r == e"
+    assert not check("def f(x): raise StopIteration", tests).ok

@@ -36,6 +36,8 @@ def run(program: bytes, number: int, architecture: int, args: tuple[int, ...] = 
         at += 1
         if code == 0x20:  # load a word
             (value,) = struct.unpack_from("=I", data, constant)
+        elif code == 0x54:  # and
+            value &= constant
         elif code == 0x05:  # jump
             at += constant
         elif code == 0x06:  # return
@@ -95,12 +97,16 @@ def test_a_dangerous_call_is_refused(machine, name):
         ("openat", (0, 0, 0o1), True),
         ("openat", (0, 0, 0o1000), False),  # O_RDONLY | O_TRUNC
         ("openat", (0, 0, 0o1001), True),
+        ("openat", (0, 0, 0o1002), True),
+        ("openat", (0, 0, 0o1003), False),  # neither reading nor writing, and emptying
         ("ioctl", (1, 0x5401), True),
         ("ioctl", (1, 0x5412), False),  # TIOCSTI
         ("fcntl", (1, 2), True),
         ("fcntl", (1, 8), False),  # F_SETOWN
-        ("socketpair", (1,), True),
-        ("socketpair", (2,), False),
+        ("socketpair", (1, 1), True),
+        ("socketpair", (1, 1 | 0o2000000), True),  # SOCK_STREAM | SOCK_CLOEXEC
+        ("socketpair", (1, 2), False),  # SOCK_DGRAM
+        ("socketpair", (2, 1), False),
         ("prlimit64", (0,), True),
         ("prlimit64", (1,), False),
     ],

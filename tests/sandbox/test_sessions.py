@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
@@ -212,3 +213,40 @@ def test_a_value_of_any_depth_is_a_fact_about_the_program(depth):
     code = f"def f():\n    x = []\n    for _ in range({depth}): x = [x]\n    return x"
     with session(code) as program:
         assert program.call("f").status in (("ok",) if depth < 100 else ("died", "raised"))
+
+
+@pytest.mark.parametrize(
+    "value", ["{k * (2**61 - 1) for k in range(1, 20000)}", "dict.fromkeys(range(20000))"]
+)
+def test_a_value_that_would_cost_its_square_to_read_is_refused_at_once(value):
+    with session(f"def f(): return {value}", Limits(timeout_s=1.5)) as program:
+        start = time.monotonic()
+        assert program.call("f").status in ("died", "timeout")  # to make it may cost its square too
+    assert time.monotonic() - start < 3
+
+
+def test_a_server_that_ends_under_a_program_says_nothing_of_the_program():
+    with session("import time\ndef f():\n    time.sleep(5)") as program:
+        threading.Timer(0.3, program._server._process.kill).start()
+        with pytest.raises(SandboxError, match="server ended while a program ran"):
+            program.call("f")
+    with session("def f(): return 2") as program:
+        assert program.call("f").value == 2
+
+
+def test_a_virtual_environment_is_nothing_that_a_program_can_read():
+    import numpy
+
+    assert run_python(f"import os\nos.listdir({numpy.__path__[0]!r})").kind == "PermissionError"
+
+
+def test_folders_of_a_process_that_was_killed_are_swept():
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; from whet.sandbox import session; s = session('1'); "
+         "print(s._server.folder, flush=True); os.kill(os.getpid(), 9)"],
+        capture_output=True, text=True, check=False,
+    ).stdout.strip()  # fmt: skip
+    assert Path(gone).is_dir()
+    fork_server.close_servers()
+    with session("1"):
+        assert not Path(gone).exists()

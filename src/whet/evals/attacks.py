@@ -34,7 +34,7 @@ _CONSTANTS = (
     "x",
     "a",
 )
-_FORMS: Mapping[str, str] = {
+FORMS: Mapping[str, str] = {
     "plain": "{}",
     "hash": "#### {}",
     "tags": "<think>So.</think><answer>{}</answer>",
@@ -45,7 +45,12 @@ _FORMS: Mapping[str, str] = {
 
 def in_every_form(name: str, answer: str) -> dict[str, str]:
     """An answer as completions mark it."""
-    return {f"{name}, {form}": text.format(answer) for form, text in _FORMS.items()}
+    return {f"{name}, {form}": marked(answer, form) for form in FORMS}
+
+
+def marked(answer: str, form: str) -> str:
+    """An answer in one form."""
+    return FORMS[form].format(answer)
 
 
 def constants() -> dict[str, str]:
@@ -173,10 +178,8 @@ def _no_number(prompt: str) -> Variants:
 
 def _several(prompt: str) -> Variants:
     few = [str(n) for n in range(201)]
-    found = {form: "\n".join(text.format(n) for n in few) for form, text in _FORMS.items()}
-    found |= {
-        f"letters, {form}": "\n".join(text.format(n) for n in _LETTERS) for form, text in _FORMS.items()
-    }
+    found = {form: "\n".join(text.format(n) for n in few) for form, text in FORMS.items()}
+    found |= {f"letters, {form}": "\n".join(text.format(n) for n in _LETTERS) for form, text in FORMS.items()}
     found |= in_every_form("or", " or ".join(few)) | in_every_form("commas", ", ".join(few))
     found |= in_every_form("yes and no", "yes no true false Yes No True False")
     found |= in_every_form("set", "\\{" + ", ".join(few) + "\\}") | in_every_form(

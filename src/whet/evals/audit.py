@@ -23,7 +23,9 @@ from whet.types import Example, Score
 
 _CONSTANT_GOLDS = 12
 _BUDGET_S = 60.0
-_LEAST = 8
+_LEAST = 16
+_RARE = 0.01
+"""Or a sign test as rare as this: on few examples an interval of a mean says little."""
 _SURE = 2.0
 """Half widths of a 95% interval that a difference has to clear: some hundred texts are tried, and one is picked."""
 
@@ -226,10 +228,10 @@ def _writer(task: Task, pool: Sequence[Example]) -> Callable[[Example], str]:
     """How a right answer is written: the data's demonstration, or the answer in the form that is paid best."""
     if all(example.demonstration is not None for example in pool):
         return lambda example: example.demonstration or ""
-    forms = list(attacks.in_every_form("gold", "{}").values())
-    paid = {form: [score_text(task, e, form.format(e.answer)) for e in pool[:_LEAST]] for form in forms}
-    best = max(forms, key=lambda form: math.fsum(s.value for s in paid[form] if s.ok))
-    return lambda e: best.format(e.answer) if e.demonstration is None else e.demonstration
+    tried = pool[:_LEAST]
+    paid = {f: [score_text(task, e, attacks.marked(e.answer, f)) for e in tried] for f in attacks.FORMS}
+    best = max(paid, key=lambda form: math.fsum(s.value for s in paid[form] if s.ok))
+    return lambda e: attacks.marked(e.answer, best) if e.demonstration is None else e.demonstration
 
 
 def _constants(
@@ -265,10 +267,17 @@ def _attacked(
             above = [value - constant for value, constant in zip(values, base, strict=True)]
             interval = confidence_interval(above, range(len(above)))
             margin = _SURE * interval.half_width if math.isfinite(interval.half_width) else 0.0
+            margin = 0.0 if _sign_test(above) < _RARE else margin
             variants.append(Attack(*key, math.fsum(values) / len(values), interval.mean, margin))
         if variants:
             found.append(max(variants, key=lambda a: (a.succeeds, a.above_constant, a.variant)))
     return tuple(found)
+
+
+def _sign_test(differences: Sequence[float]) -> float:
+    """How likely so many gains, or more, are among as many gains and losses by the toss of a coin; 1 without any."""
+    gains, changes = sum(d > 0 for d in differences), sum(d != 0 for d in differences)
+    return float(sum(math.comb(changes, k) for k in range(gains, changes + 1)) / 2**changes)
 
 
 def _right(text: str) -> list[str]:

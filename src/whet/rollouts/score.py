@@ -34,10 +34,13 @@ def guarded(call: Callable[[], object], kind: type[Found]) -> Found | Score:
         found = call()
     except ConfigError:
         raise
-    except Exception as error:  # noqa: BLE001 - a reward may raise anything; the rollout then has no value
-        return Score.failed("error", f"{type(error).__name__}: {error}"[:_MAX_DETAIL] + _place(error))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a reward may raise anything; the rollout then has no value
+        said = f"{type(error).__name__}: {_safely(str, error)}"
+        return Score.failed("error", said[:_MAX_DETAIL] + _place(error))
     if not isinstance(found, kind):
-        return Score.failed("invalid", f"expected a {kind.__name__}, found {found!r}"[:_MAX_DETAIL])
+        return Score.failed(
+            "invalid", f"expected a {kind.__name__}, found {_safely(repr, found)}"[:_MAX_DETAIL]
+        )
     return found
 
 
@@ -86,7 +89,15 @@ class Scoring:
         return asked.result()
 
 
-def _place(error: Exception) -> str:
+def _safely(write: Callable[[object], str], value: object) -> str:
+    """What `str` or `repr` makes of a value whose own methods may raise."""
+    try:
+        return write(value)
+    except Exception:  # noqa: BLE001 - see above
+        return f"a {type(value).__name__}"
+
+
+def _place(error: BaseException) -> str:
     """File and line that raised, where a person can mend it."""
     frames = traceback.extract_tb(error.__traceback__)
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

@@ -26,6 +26,7 @@ _SYSTEM = (
     *("/etc/localtime", "/usr/share/zoneinfo", "/dev/urandom", "/dev/random", "/dev/zero"),
 )
 _ANSWER_S = 30.0
+_PREFIX = "whet-sandbox-"
 _OURS = Path(__file__).parent
 
 
@@ -49,7 +50,8 @@ class ForkServer:
         self._lock = threading.Lock()
         self._counter = itertools.count()
         self.user = way.user
-        self.folder = Path(tempfile.mkdtemp(prefix="whet-sandbox-"))
+        _sweep()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         self.folder.chmod(0o711)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(_ANSWER_S)
@@ -71,15 +73,22 @@ class ForkServer:
         with self._lock:
             try:
                 socket.send_fds(self._control, [message], descriptors)
-                return int(json.loads(self._control.recv(2**12))["pid"])
+                answer = json.loads(self._control.recv(2**12))
             except (OSError, ValueError) as error:
                 self.is_lost = True
                 raise SandboxError(f"the sandbox's server is lost ({error!r}); it is started anew") from None
+        if "pid" not in answer:
+            raise SandboxError(f"the sandbox cannot start another program: {answer['failed']}")
+        return int(answer["pid"])
 
     def scratch(self) -> str:
         """A new empty folder for one child."""
         folder = f"{self.folder}/{next(self._counter)}"
-        os.mkdir(folder, 0o700)  # noqa: PTH102 - a path of pathlib costs more than the folder
+        try:
+            os.mkdir(folder, 0o700)  # noqa: PTH102 - a path of pathlib costs more than the folder
+        except OSError as error:
+            self.is_lost = not self.folder.is_dir()
+            raise SandboxError(f"the sandbox has no room for a program's folder ({error})") from None
         if self.user is not None:
             os.chown(folder, self.user, self.user)
         return folder
@@ -155,9 +164,16 @@ def close_servers() -> None:
             _servers.popitem()[1].close()
 
 
+def _after_fork() -> None:
+    """A fork has none of the servers, and may have been made while another thread held the lock."""
+    global _servers_lock
+    _servers.clear()
+    _servers_lock = threading.Lock()
+
+
 atexit.register(close_servers)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_servers.clear)
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _python() -> str:
@@ -178,9 +194,24 @@ def _start(command: list[str], descriptor: int, said: int, user: int | None) -> 
     )
 
 
+def _sweep() -> None:
+    """Removes the folders of processes that were killed before they could."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        try:
+            os.kill(int(owner), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (ValueError, OSError):
+            continue  # not ours to judge
+
+
 def _needed() -> list[str]:
     """The standard library and what it links to."""
-    own = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), sysconfig.get_config_var("LIBDIR")]
+    own = [
+        str(Path(os.__file__).parent),
+        sysconfig.get_config_var("LIBDIR"),
+    ]  # not those of a virtual environment
     return [p for p in (*own, *_SYSTEM) if p and p != "/" and Path(p).exists()]
 
 
@@ -201,6 +232,6 @@ def _bubblewrap(scratch: Path) -> list[str]:
     return [
         "bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--clearenv",
         "--setenv", "LANG", "C.UTF-8", "--setenv", "PYTHONHASHSEED", "0", "--cap-drop", "ALL",
-        "--ro-bind", "/usr", "/usr", *binds, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp",
+        "--tmpfs", "/tmp", "--ro-bind", "/usr", "/usr", *binds, "--proc", "/proc", "--dev", "/dev",
         "--bind", str(scratch), str(scratch), "--chdir", "/", "--",
     ]  # fmt: skip

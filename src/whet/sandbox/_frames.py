@@ -45,8 +45,13 @@ def receive(
 def _exactly(
     channel: socket.socket, count: int, deadline: float | None, watch: Callable[[], None] | None
 ) -> bytes:
-    parts = bytearray()
+    parts, looked = bytearray(), time.monotonic()
     while len(parts) < count:
+        if (
+            watch is not None and time.monotonic() - looked > _WATCH_S
+        ):  # by the clock: bytes may come one by one
+            watch()
+            looked = time.monotonic()
         if deadline is not None:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -57,7 +62,6 @@ def _exactly(
         except TimeoutError:
             if watch is None:
                 raise
-            watch()
             continue
         except OSError as error:
             raise Closed(str(error)) from None

@@ -14,12 +14,13 @@ AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 EPERM, ENOSYS = 1, 38
 
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _JUMP, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x05, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _JUMP, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x05, 0x06
 _NUMBER_AT, _ARCH_AT, _ARGUMENTS_AT = 0, 4, 16
 _X32_BIT = 0x40000000
 
 _O_ACCMODE, _O_TRUNC = 0o3, 0o1000
-_AF_UNIX = 1
+_O_WRONLY, _O_RDWR = 1, 2
+_AF_UNIX, _SOCK_STREAM = 1, 1
 _CLONE_THREAD = 0x00010000
 _CLONE_NEW = 0x7E020080  # every CLONE_NEW* flag: namespaces, time included
 _IOCTLS = (
@@ -89,7 +90,17 @@ def _rule(name: str, pid: int) -> list[Instruction]:
         return [
             (_ANY_BIT, 1, 0, _O_TRUNC),
             (_RETURN, 0, 0, ALLOW),
-            (_ANY_BIT, 0, 1, _O_ACCMODE),
+            (_AND, 0, 0, _O_ACCMODE),
+            (_EQUAL, 1, 0, _O_WRONLY),
+            (_EQUAL, 0, 1, _O_RDWR),
+            (_RETURN, 0, 0, ALLOW),
+        ]
+    if name == "unix_stream":  # a datagram could be sent to any socket of the host
+        return [
+            (_EQUAL, 0, 4, _AF_UNIX),
+            (_LOAD, 0, 0, _ARGUMENTS_AT + 8),
+            (_AND, 0, 0, 0xF),
+            (_EQUAL, 0, 1, _SOCK_STREAM),
             (_RETURN, 0, 0, ALLOW),
         ]
     if name == "thread_only":
@@ -97,7 +108,6 @@ def _rule(name: str, pid: int) -> list[Instruction]:
     values: dict[str, Sequence[int]] = {
         "plain_ioctl": _IOCTLS,
         "plain_fcntl": _FCNTLS,
-        "unix_only": (_AF_UNIX,),
         "itself_only": (pid,),
         "itself_or_zero": (0, pid),
     }

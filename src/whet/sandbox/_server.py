@@ -48,7 +48,10 @@ class Server:
             pidfds = [pidfd for pidfd, _ in self._children.values() if pidfd is not None]
             blind = len(pidfds) < len(self._children)  # no pidfd on this system: look every few milliseconds
             control = self._control.fileno()
-            ready, _, _ = select.select([control, *pidfds], [], [], 0.005 if blind else None)
+            poll = select.poll()  # select() knows no descriptor above 1023
+            for descriptor in (control, *pidfds):
+                poll.register(descriptor, select.POLLIN)
+            ready = [descriptor for descriptor, _ in poll.poll(5 if blind else None)]
             if blind or len(ready) > (control in ready):
                 self._reap()
             if control in ready and not self._serve():
@@ -63,8 +66,13 @@ class Server:
             return False
         request = json.loads(message)
         if "start" in request:
-            pid = self._start(request["start"], descriptors)
-            self._control.send(json.dumps({"pid": pid}).encode())
+            try:
+                answer: dict[str, Any] = {"pid": self._start(request["start"], descriptors)}
+            except OSError as error:  # no process or descriptor is left: the other children go on
+                answer = {"failed": str(error)}
+            for descriptor in descriptors[1 if "pid" in answer else 0 :]:
+                os.close(descriptor)
+            self._control.send(json.dumps(answer).encode())
         elif request["kill"] in self._children:
             os.kill(request["kill"], signal.SIGKILL)
         return True
@@ -80,8 +88,6 @@ class Server:
                 code = _failed(error)
             finally:
                 os._exit(code)
-        for descriptor in descriptors[1:]:
-            os.close(descriptor)
         self._children[pid] = (os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None, descriptors[0])
         return pid
 

@@ -70,7 +70,7 @@ CHECKED = (
     Checked("openat", 257, 56, 2, "no_blind_truncation"),
     Checked("ioctl", 16, 29, 1, "plain_ioctl"),
     Checked("fcntl", 72, 25, 1, "plain_fcntl"),
-    Checked("socketpair", 53, 199, 0, "unix_only"),
+    Checked("socketpair", 53, 199, 0, "unix_stream"),
     Checked("clone", 56, 220, 0, "thread_only"),
     Checked("kill", 62, 129, 0, "itself_only"),
     Checked("tgkill", 234, 131, 0, "itself_only"),

@@ -13,6 +13,9 @@ _PLAIN = (type(None), bool, str, float)
 _MANY: dict[type, str] = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
 _TYPES = {t.__name__: t for t in (bool, bytes, complex, dict, float, frozenset, int, list, set, str, tuple)}
 _BIG = 2**53
+MAX_HASHED = 10_000
+"""Elements of sets and keys of dicts in one value: equal hashes can be made, and cost their square."""
+MAX_FRACTION_DIGITS = 2500
 MAX_DEPTH = 100
 """Of what is read: a value that can be read can be written again, whoever calls."""
 
@@ -33,7 +36,10 @@ def dumps(value: Any, keep: Callable[[Any], int] | None = None) -> str:
 def loads(text: str | bytes, kept: Callable[[int], Any] | None = None) -> Any:
     """The value of a JSON text; raises `NotPlain` whatever the text is. kept: finds an object by its number."""
     try:
-        return _decoded(json.loads(text), kept)
+        read = json.loads(text)
+        if _hashed(read) > MAX_HASHED:
+            raise NotPlain("a value with too many elements in sets and dicts")
+        return _decoded(read, kept)
     except NotPlain:
         raise
     except (
@@ -127,13 +133,30 @@ _MAKE: dict[str, Callable[[Any], Any]] = {
     "bytes": bytes.fromhex,
     "bytearray": bytearray.fromhex,
     "complex": lambda v: complex(*v),
-    "Fraction": lambda v: _fraction(int(v[0], 16), int(v[1], 16)),
+    "Fraction": lambda v: _fraction(v[0], v[1]),
     "range": lambda v: range(*v),
     "type": lambda v: _TYPES[v],
 }
 
 
-def _fraction(numerator: int, denominator: int) -> Any:
+def _hashed(item: Any, depth: int = 0) -> int:
+    """How many elements and keys would be hashed."""
+    if depth > MAX_DEPTH:
+        raise NotPlain("a value nested too deeply")
+    if isinstance(item, list):
+        return sum(_hashed(inner, depth + 1) for inner in item if type(inner) in (list, dict))
+    if not isinstance(item, dict):
+        return 0
+    own = sum(len(held) for kind, held in item.items() if kind in _HASHED and isinstance(held, list))
+    return own + sum(_hashed(held, depth + 1) for held in item.values())
+
+
+_HASHED = ("dict", "set", "frozenset")
+
+
+def _fraction(numerator: str, denominator: str) -> Any:
+    if max(len(numerator), len(denominator)) > MAX_FRACTION_DIGITS:
+        raise NotPlain("a fraction of too many digits")
     from fractions import Fraction  # with decimal, a tenth of a child's memory
 
-    return Fraction(numerator, denominator)
+    return Fraction(int(numerator, 16), int(denominator, 16))

@@ -13,9 +13,8 @@ import json
 import sys
 from typing import Any
 
-from whet.sandbox import _values
 from whet.sandbox.limits import Limits, SandboxResult
-from whet.sandbox.sessions import Kept, Session
+from whet.sandbox.sessions import Session
 
 _PRELUDE = '''
 class __whet_handle__:
@@ -44,7 +43,7 @@ class __whet_handle__:
 
 
 def __whet_proxy__(name):
-    return lambda *args: __whet_ask__("call", name, *args)
+    return lambda *args, **keywords: __whet_ask__("call", name, keywords, *args)
 
 
 __name__ = "checker"
@@ -65,7 +64,7 @@ def check(
     are modules of the standard library, or else the program's.
     """
     unknown = sorted(free_names(f"{setup}\n{tests}") - set(names))
-    modules = [name for name in unknown if name in sys.stdlib_module_names]
+    modules = [n for n in unknown if n in sys.stdlib_module_names and n in _owners(f"{setup}\n{tests}")]
     code = "\n".join(
         [
             _PRELUDE,
@@ -85,6 +84,8 @@ def check(
             outcome = checker.started
     if answering.ended is not None:
         return answering.ended
+    if outcome.ok and not answering.count:
+        return SandboxResult(status="raised", kind="NoQuestion", detail="the tests never call the program")
     if outcome.kind == "AssertionError":
         return dataclasses.replace(outcome, detail="a test failed")
     return dataclasses.replace(outcome, detail=f"in the tests: {outcome.detail}" if outcome.detail else "")
@@ -111,6 +112,12 @@ def free_names(code: str) -> set[str]:
     return {name for name in read - made if not hasattr(builtins, name)}
 
 
+def _owners(code: str) -> set[str]:
+    """The names whose attributes are read: `math.pi` reads one of `math`, and `select(1)` none."""
+    found = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Attribute)]
+    return {value.id for value in found if isinstance(value, ast.Name)}
+
+
 def _made_by(node: ast.AST) -> str:
     """The name that a piece of syntax gives to something, or an empty one."""
     if isinstance(node, ast.alias):
@@ -128,22 +135,21 @@ class _Answering:
         self._candidate = candidate
         self.ended: SandboxResult | None = None
         """How the program's process ended, when it did."""
+        self.count = 0
+        """Questions put."""
 
     def __call__(self, question: str, args: list[str]) -> dict[str, Any]:
-        first, *rest = args
+        self.count += 1
+        first, second, *rest = args
         if question == "call":
-            result = self._candidate._call(json.loads(first), rest, keep=True)
+            result = self._candidate._relay(
+                do="call", name=json.loads(first), keywords=second, args=rest, keep=True
+            )
         else:
-            name, *rest = rest
-            result = self._candidate._operate(json.loads(first)["kept"], json.loads(name), rest)
+            number, name = json.loads(first)["kept"], json.loads(second)
+            result = self._candidate._relay(do="operate", object=number, name=name, args=rest)
         if result.status in ("timeout", "died", "memory"):
             self.ended = self.ended or result
         if not result.ok:
             return {"raised": result.detail, "kind": result.kind}
-        return {"value": _values.dumps(result.value, _number)}
-
-
-def _number(value: Any) -> int:
-    if not isinstance(value, Kept):
-        raise _values.NotPlain(f"a value of type {type(value).__name__}")
-    return value.number
+        return {"value": result.value}

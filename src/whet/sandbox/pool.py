@@ -127,7 +127,11 @@ class _Worker:
         command = [sys.executable, "-m", "whet.sandbox._worker", str(theirs.fileno()), str(os.getpid())]
         with theirs:
             self._process = spawn(command, pass_fds=(theirs.fileno(),))
-        self.ask(_NOTHING, START_TIMEOUT_S)
+        try:
+            self.ask(_NOTHING, START_TIMEOUT_S)
+        except BaseException:
+            self.kill()
+            raise
 
     def ask(self, message: bytes, timeout_s: float) -> Any:
         """The answer to a call. Raises `TimeoutError` and `Closed`; the worker is of no use then."""

@@ -9,6 +9,7 @@ It does not protect against bugs of the kernel or of the processor, against a pr
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -79,9 +80,9 @@ class Session:
                 self.started = self._do(limits.timeout_s, do="define", code=code)
                 """What came of running the code itself."""
                 return
-            except SandboxError:
+            except BaseException as error:
                 self.close()
-                if is_last or not self._server.is_lost:
+                if is_last or not (isinstance(error, SandboxError) and self._server.is_lost):
                     raise
 
     def call(self, name: str, *args: Any) -> SandboxResult:
@@ -90,16 +91,20 @@ class Session:
         After a call that ended the child every further one has its status. Raises `ValueError` for arguments that
         are no plain data.
         """
-        return self._call(name, [_values.dumps(arg) for arg in args], keep=False)
+        sent = [_values.dumps(arg) for arg in args]
+        return self._do(self._limits.timeout_s, do="call", name=name, args=sent, keywords="null", keep=False)
 
     def close(self) -> None:
         """Ends the child and removes its folder."""
-        if self._channel.fileno() < 0:
+        if self._pid == 0 or self._channel.fileno() < 0:
             return
         if self._ended is None:
             self._channel.shutdown(socket.SHUT_WR)  # no more requests: an honest child goes by itself
         if self._ended is not None or not self._has_gone(_GO_S):
             self._kill()
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._channel.close()
         for stream in self._streams:
             os.close(stream)
@@ -116,17 +121,16 @@ class Session:
     ) -> None:
         self.close()
 
-    def _call(self, name: str, args: list[str], keep: bool) -> SandboxResult:
-        return self._do(self._limits.timeout_s, do="call", name=name, args=args, keep=keep)
-
-    def _operate(self, number: int, name: str, args: list[str]) -> SandboxResult:
-        return self._do(self._limits.timeout_s, do="operate", object=number, name=name, args=args)
+    def _relay(self, **request: Any) -> SandboxResult:
+        """A call for a checker: the value is the text that the program sent, for another sandbox to read."""
+        return self._do(self._limits.timeout_s, decode=False, **request)
 
     def _start(self, name: str, stdin: str) -> None:
-        self._scratch = self._server.scratch()
-        self._channel, theirs = socket.socketpair()
-        self._streams, self._read = [_stream(), _stream()], [0, 0]
+        self._pid, self._is_ready = 0, False
         entry = _stream(stdin.encode("utf-8", "surrogatepass"))
+        self._streams, self._read = [_stream(), _stream()], [0, 0]
+        self._channel, theirs = socket.socketpair()
+        self._scratch = self._server.scratch()
         request = {
             "scratch": self._scratch,
             "nonce": self._nonce,
@@ -138,6 +142,8 @@ class Session:
                 self._pid = self._server.start(request, [theirs.fileno(), entry, *self._streams])
         finally:
             os.close(entry)
+            if self._pid == 0:  # there is no child to close with
+                self._let_go()
 
     def _wait_until_ready(self) -> None:
         try:
@@ -150,21 +156,23 @@ class Session:
                 f"the sandbox could not confine a program: {self._printed(1) or ready.decode()}"
             )
 
-    def _do(self, timeout_s: float, **request: Any) -> SandboxResult:
+    def _do(self, timeout_s: float, decode: bool = True, **request: Any) -> SandboxResult:
         if self._ended is not None:
             return self._ended
         if self._left_s is not None:
             timeout_s = max(0.001, min(timeout_s, self._left_s))
         start = time.monotonic()
         try:
-            message = self._exchange(request, timeout_s)
-            about = _checked(message)
+            about = self._exchange(request, timeout_s, decode)
         except TimeoutError:
             about = {"status": "timeout", "detail": f"not done after {timeout_s:g} s"}
         except _Died as error:
             about = error.about
         if about["status"] in ("timeout", "died"):
             self._kill()
+            if self._server.is_lost:  # then nothing can be said of the program
+                self._ended = SandboxResult(**about)
+                raise SandboxError("the sandbox's server ended while a program ran; it is started anew")
         if self._left_s is not None:
             self._left_s -= time.monotonic() - start
         result = SandboxResult(
@@ -174,7 +182,7 @@ class Session:
             self._ended = result
         return result
 
-    def _exchange(self, request: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    def _exchange(self, request: dict[str, Any], timeout_s: float, decode: bool) -> dict[str, Any]:
         self._number += 1
         try:
             self._channel.settimeout(timeout_s)
@@ -184,9 +192,8 @@ class Session:
             deadline = time.monotonic() + timeout_s
             while True:
                 message = self._message(deadline)
-                if "ask" not in message:
-                    return message
-                assert self._answering is not None
+                if "ask" not in message or self._answering is None:
+                    return _checked(message, decode)
                 reply = self._answering(message["ask"], message["args"])
                 self._channel.settimeout(max(0.001, deadline - time.monotonic()))
                 _frames.send(self._channel, json.dumps(reply).encode())
@@ -198,24 +205,26 @@ class Session:
         text = _frames.receive(self._channel, deadline, _MOST_BYTES, self._check_disk)
         try:
             message = json.loads(text)
-            is_ours = message["nonce"] == self._nonce if "ended" not in message else True
-        except (ValueError, TypeError, KeyError, RecursionError):
-            raise _Died("it wrote something else than an answer") from None
+        except (ValueError, RecursionError):
+            message = None
+        if type(message) is not dict:
+            raise _Died("it wrote something else than an answer")
         if "ended" in message:
             code = message["ended"]
             if code == -_SIGXCPU:
                 raise _Died("CPU time used up", "timeout")
             raise _Died(f"the process ended itself with {_ending(code)}")
         asks = "ask" in message and self._answering is not None
-        if not is_ours or not (asks or message.get("number") == self._number):
+        if message.get("nonce") != self._nonce or not (asks or message.get("number") == self._number):
             raise _Died("it wrote something else than an answer")
-        return message  # type: ignore[no-any-return]
+        return message
 
     def _check_disk(self) -> None:
         used = 0
         with os.scandir(self._scratch) as entries:
             for count, entry in enumerate(entries):
-                used += entry.stat(follow_symlinks=False).st_size + 4096
+                with contextlib.suppress(FileNotFoundError):  # gone since
+                    used += entry.stat(follow_symlinks=False).st_size + 4096
                 if used > self._limits.disk_mb * 2**20 or count > 10_000:
                     raise _Died("its files are too large")
 
@@ -256,28 +265,27 @@ class _Died(Exception):
         self.about = {"status": status, "detail": detail}
 
 
-def _checked(message: dict[str, Any]) -> dict[str, Any]:
-    """The parts of a result, read as the words of a stranger."""
+def _checked(message: dict[str, Any], decode: bool) -> dict[str, Any]:
+    """The parts of a result, read as the words of a stranger. Without `decode` the value stays the text that it was."""
     status = message.get("status")
     if status == "ok":
+        text = message.get("value")
+        if not isinstance(text, str):
+            raise _Died("it wrote something else than an answer")
+        if not decode:
+            return {"status": "ok", "value": text}
         try:
-            return {"status": "ok", "value": _values.loads(message["value"], Kept)}
-        except (_values.NotPlain, KeyError) as error:
+            return {"status": "ok", "value": _values.loads(text)}
+        except _values.NotPlain as error:
             raise _Died(f"it wrote something else than an answer ({error})") from None
     if status not in ("raised", "memory"):
         raise _Died("it wrote something else than an answer")
-    return {
-        "status": status,
-        "detail": str(message.get("detail"))[:400],
-        "kind": str(message.get("kind"))[:60],
-    }
+    return {"status": status, "detail": _shown(message.get("detail")), "kind": _shown(message.get("kind"))}
 
 
-class Kept:
-    """Stands for an object that stays in the child."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
+def _shown(text: object) -> str:
+    """A text of the program that can be printed anywhere."""
+    return text[:400].encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else ""
 
 
 def _ending(code: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -74,7 +75,8 @@ class CodeTests(Verifier):
 
     def _printed(self, program: str, cases: Sequence[Mapping[str, str]]) -> SandboxResult:
         for case in cases:
-            result = run_python(program, case["input"], self.limits)
+            room_kb = 64 + len(case["output"].encode()) // 1024  # what is cut off could not be told apart
+            result = run_python(program, case["input"], dataclasses.replace(self.limits, output_kb=room_kb))
             if not result.ok:
                 return result
             if _lines(result.stdout) != _lines(case["output"]):
