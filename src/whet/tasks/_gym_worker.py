@@ -39,8 +39,9 @@ _FUNCTIONS = (
     "sin cos tan sec csc cot sinh cosh tanh asin acos atan asinh acosh atanh exp log ln sqrt Abs abs pi Rational "
     "Mul Add Pow erf"
 )
+# Possessive, so that a text of digits costs no more than its length.
 _FORMULA = re.compile(
-    rf"(?:[0-9]+(?:\.[0-9]*)?|\b(?:[A-Za-z]|{'|'.join(_FUNCTIONS.split())})\b|[-+*/^(),\s])*"
+    rf"(?:[0-9]++(?:\.[0-9]*+)?|\b(?:[A-Za-z]|{'|'.join(_FUNCTIONS.split())})\b|[-+*/^(),\s])*+"
 )
 # Where the answer of an entry is empty, because several are right.
 _SOLUTIONS = {
