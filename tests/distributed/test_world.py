@@ -81,6 +81,14 @@ def after_update(name: str, rows: Callable[[World, Tensor], Tensor]) -> dict[str
     return found | {f"{name}/{k}": p.detach() for k, p in policy.module.named_parameters()}
 
 
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Up to rounding. A bias of the keys has a gradient of zero, found as noise of 1e-18: Adam's first step makes
+    learning_rate / eps = 1e6 times that of it."""
+    for key in expected:
+        atol = 1e-12 if key.endswith(".grad") else 1e-10
+        torch.testing.assert_close(found[key], expected[key], rtol=1e-9, atol=atol)
+
+
 def together(
     folder: Path, rows: Callable[[World, Tensor], Tensor], names: list[str]
 ) -> list[dict[str, Tensor]]:
@@ -107,8 +115,7 @@ def test_two_processes_have_the_gradient_and_make_the_update_of_one(
     start = dict(tiny.policy(0).module.named_parameters())
     assert max((alone[f"{name}/{k}"] - p).abs().max() for k, p in start.items()) > 0.005
     for process in two:
-        for key, value in alone.items():
-            torch.testing.assert_close(process[key], value, rtol=1e-9, atol=1e-12)
+        assert_same(process, alone)
 
 
 def test_processes_agree_to_the_last_bit(two: list[dict[str, Tensor]]) -> None:
@@ -120,8 +127,7 @@ def test_a_process_without_rows_takes_part(tmp_path: Path) -> None:
     everything_at_rank_0 = lambda world, rows: rows if world.rank == 0 else rows[:0]  # noqa: E731
     alone = after_update("dr_grpo", lambda world, rows: rows)
     for process in together(tmp_path, everything_at_rank_0, ["dr_grpo"]):
-        for key, value in alone.items():
-            torch.testing.assert_close(process[key], value, rtol=1e-9, atol=1e-12)
+        assert_same(process, alone)
 
 
 def test_a_non_finite_gradient_in_one_process_moves_none(tmp_path: Path) -> None:
