@@ -151,6 +151,11 @@ def f(x):
 import threading, time
 while True: threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
 """,
+    "small threads": """
+import threading, time
+threading.stack_size(2**15)
+while True: threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+""",
     "a hundred gigabytes": "f = lambda x: len(bytearray(100 * 2**30)) and x * x",
     "memory bit by bit": "def f(x):\n    kept = []\n    while True: kept.append(bytearray(2**20))",
     "a large file": "open('a', 'wb').write(bytes(2**30))\nf = lambda x: x * x",
@@ -167,6 +172,21 @@ def f(x):
     while True:
         os.close(os.open('a', os.O_CREAT | os.O_WRONLY))
         os.unlink('a')
+""",
+    "files that only a mapping keeps": """
+import mmap, os
+kept = []
+def f(x):
+    while True:
+        file = os.open(str(len(kept)), os.O_CREAT | os.O_RDWR)
+        os.write(file, bytes(2**23))
+        kept.append(mmap.mmap(file, 4096))
+        os.close(file)
+        os.unlink(str(len(kept) - 1))
+""",
+    "files without a name": """
+import os
+f = lambda x: [os.write(os.open('.', os.O_TMPFILE | os.O_RDWR), bytes(2**23)) for _ in range(50)] and x * x
 """,
     "equal hashes": "f = lambda x: {k * (2**61 - 1) for k in range(1, 9000)}",
     "a fraction without end": "import fractions\nf = lambda x: fractions.Fraction(3**100000, 2**100000)",

@@ -145,14 +145,16 @@ class Task(Plugin, ABC):
 
     def start(self, example: Example, seed: int) -> Episode:
         """A new episode, a function of both; the rollouts of a group have one seed. Here a single turn, scored."""
-        return _OneTurn(self, example)
+        return OneTurn(self, example)
 
     def observed_texts(self) -> Sequence[str]:
         """Texts with every character that observations have, for a tokenizer that is made from a task's texts."""
         return ()
 
 
-class _OneTurn(NamedTuple):
+class OneTurn(NamedTuple):
+    """The episode of a task without turns, whose score whoever plays it may make where the verifier wants it."""
+
     task: Task
     example: Example
 

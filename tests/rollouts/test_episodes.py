@@ -310,3 +310,19 @@ def test_turns_are_counted_and_logged(policy):
     step = StepGroups(admitted=tuple(groups))
     assert group_metrics(step).values()["rollout/turns"] == 1.5
     assert next(iter(records(1, step)))["answers"] == ["b", "a"]
+
+
+@pytest.mark.parametrize("of_the", ["part", "mixture"])
+def test_a_single_answer_beside_episodes_is_scored_in_a_worker_with_its_deadline(tmp_path, of_the):
+    (tmp_path / "reward.py").write_text("def score(completion, answer):\n    while True: pass\n")
+    slow = {"verifier": {"name": f"{tmp_path / 'reward.py'}:score", "timeout_s": 0.3}}
+    parts = {
+        "turns": {"task": "guess_number"},
+        "plain": {"task": {"name": "echo", **(slow if of_the == "part" else {})}},
+    }
+    task = registry.build(
+        "tasks", {"name": "mixture", "parts": parts, **(slow if of_the == "mixture" else {})}
+    )
+    example = next(e for e in task.examples("train") if e.tags["part"] == "plain")
+    assert task.has_turns
+    assert replay(task, example, 0, ["ab"], "stop").status == "timeout"

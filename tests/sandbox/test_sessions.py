@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -129,6 +130,42 @@ def test_a_failing_program_writes_its_traceback_to_stderr():
 def test_threads_and_files_in_the_scratch_folder_are_allowed():
     code = "import threading\nt = threading.Thread(target=lambda: open('a', 'w').write('x'))\nt.start()\nt.join()\n"
     assert run_python(code + "print(open('a').read())").stdout == "x\n"
+
+
+def test_temporary_files_work_and_stay_until_the_end():
+    code = "import os, tempfile\ndef f():\n    with tempfile.NamedTemporaryFile('w+') as file:\n"
+    code += "        file.write('a')\n        file.seek(0)\n        return file.read(), len(os.listdir())"
+    with session(code) as program:
+        text, count = program.call("f").value
+    assert text == "a"
+    assert count >= 1
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("threading.Thread(target=threading.Event().wait, daemon=True).start()", "too many threads"),
+        ("open(str(time.time()), 'wb').write(bytes(2**20))", "files are too large"),
+    ],
+)
+def test_more_threads_or_files_than_allowed_end_the_program(line, said):
+    limits = Limits(timeout_s=20, threads=8, disk_mb=8)
+    code = f"import threading, time\nthreading.stack_size(2**15)\ndef f():\n    while True:\n        {line}\n"
+    with session(code + "        time.sleep(0.001)", limits) as program:
+        result = program.call("f")
+        assert program.call("f").status == "died"
+    assert result.status == "died"
+    assert said in result.detail
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_that_leaves_a_session_takes_nothing_from_its_parent():
+    with session("def f(x): return x") as program:
+        if (child := os.fork()) == 0:
+            program.close()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert program.call("f", 3).value == 3
 
 
 def test_what_is_printed_is_kept_up_to_the_limit():

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from whet.errors import DataError
-from whet.interfaces import Engine, Episode, Task
-from whet.rollouts.score import guarded
+from whet.interfaces import Engine, Episode, OneTurn, Task
+from whet.rollouts.score import guarded, score_text
 from whet.seeding import key
 from whet.text.prompts import PromptEncoder
 from whet.turns import score_of
@@ -99,6 +99,8 @@ class _Game:
     def _step(self, text: str) -> Turn:
         if self._episode is None:
             self._episode = self._task.start(self._example, self._seed)
+        if isinstance(self._episode, OneTurn):
+            return Turn(done=True, score=score_text(self._episode.task, self._episode.example, text))
         return self._episode.step(text)
 
     def fail(self, score: Score) -> None:

@@ -33,9 +33,7 @@ _PLACE = 0x5EC0_3B7F
 
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
 _READ = _READ_FILE | _READ_DIR
-_SCRATCH = (
-    _READ | 1 << 1 | 1 << 5 | 1 << 8
-)  # write, remove a file, make a plain file: no folders, so it stays flat
+_SCRATCH = _READ | 1 << 1 | 1 << 8  # write, make a plain file: no folders, so it stays flat
 _TRUNCATE = 1 << 14
 _FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1, 5: (1 << 16) - 1}
 

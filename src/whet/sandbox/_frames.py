@@ -5,11 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Callable
 
 _HEADER = struct.Struct("!I")
-_WATCH_S = 0.05
-"""Seconds between two looks of `watch`."""
 
 
 class Closed(Exception):
@@ -26,43 +23,29 @@ def send(channel: socket.socket, message: bytes) -> None:
         raise Closed(str(error)) from None
 
 
-def receive(
-    channel: socket.socket,
-    deadline: float | None = None,
-    most: int = 2**28,
-    watch: Callable[[], None] | None = None,
-) -> bytes:
-    """The next message, of at most `most` bytes. `watch` is called every now and then while it is waited for.
+def receive(channel: socket.socket, deadline: float | None = None, most: int = 2**28) -> bytes:
+    """The next message, of at most `most` bytes.
 
     Raises `TimeoutError` at the deadline (of `time.monotonic`), and `Closed` where there is no such message.
     """
-    (length,) = _HEADER.unpack(_exactly(channel, _HEADER.size, deadline, watch))
+    (length,) = _HEADER.unpack(_exactly(channel, _HEADER.size, deadline))
     if length > most:
         raise Closed(f"a message of {length} bytes, and {most} are allowed")
-    return _exactly(channel, length, deadline, watch)
+    return _exactly(channel, length, deadline)
 
 
-def _exactly(
-    channel: socket.socket, count: int, deadline: float | None, watch: Callable[[], None] | None
-) -> bytes:
-    parts, looked = bytearray(), time.monotonic()
+def _exactly(channel: socket.socket, count: int, deadline: float | None) -> bytes:
+    parts = bytearray()
     while len(parts) < count:
-        if (
-            watch is not None and time.monotonic() - looked > _WATCH_S
-        ):  # by the clock: bytes may come one by one
-            watch()
-            looked = time.monotonic()
         if deadline is not None:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
-            channel.settimeout(left if watch is None else min(left, _WATCH_S))
+            channel.settimeout(left)
         try:
             part = channel.recv(min(count - len(parts), 2**20))
         except TimeoutError:
-            if watch is None:
-                raise
-            continue
+            raise
         except OSError as error:
             raise Closed(str(error)) from None
         if not part:

@@ -13,12 +13,13 @@ else:  # in the fork server, which knows nothing of whet
 AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 EPERM, ENOSYS = 1, 38
+SUCCESS = ERRNO | 0
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _JUMP, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x05, 0x06
 _NUMBER_AT, _ARCH_AT, _ARGUMENTS_AT = 0, 4, 16
 _X32_BIT = 0x40000000
 
-_O_ACCMODE, _O_TRUNC = 0o3, 0o1000
+_O_ACCMODE, _O_TRUNC, _O_TMPFILE = 0o3, 0o1000, 0o20000000
 _O_WRONLY, _O_RDWR = 1, 2
 _AF_UNIX, _SOCK_STREAM = 1, 1
 _CLONE_THREAD = 0x00010000
@@ -59,6 +60,8 @@ def _intervals(machine: str, pid: int) -> list[tuple[int, list[Instruction]]]:
     done: dict[int | None, list[Instruction]] = {_syscalls.CLONE3: [(_RETURN, 0, 0, ERRNO | ENOSYS)]}
     for plain in _syscalls.ALLOWED:
         done[getattr(plain, machine)] = [(_RETURN, 0, 0, ALLOW)]
+    for plain in _syscalls.PRETENDED:
+        done[getattr(plain, machine)] = [(_RETURN, 0, 0, SUCCESS)]
     for call in _syscalls.CHECKED:
         argument = (_LOAD, 0, 0, _ARGUMENTS_AT + 8 * call.argument)
         done[getattr(call, machine)] = [argument, *_rule(call.rule, pid), *_DENY]
@@ -86,8 +89,9 @@ def _search(intervals: list[tuple[int, list[Instruction]]]) -> list[Instruction]
 
 def _rule(name: str, pid: int) -> list[Instruction]:
     """Returns ALLOW for a good argument (its low half, which is all that these calls look at), else falls through."""
-    if name == "no_blind_truncation":  # early Landlock lets a file that may only be read be emptied
+    if name == "plain_file":  # with a name; and early Landlock lets a file that may only be read be emptied
         return [
+            (_ANY_BIT, 6, 0, _O_TMPFILE),
             (_ANY_BIT, 1, 0, _O_TRUNC),
             (_RETURN, 0, 0, ALLOW),
             (_AND, 0, 0, _O_ACCMODE),

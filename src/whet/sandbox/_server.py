@@ -15,7 +15,8 @@ import signal
 import socket
 import struct
 import sys
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
 _HERE = os.path.dirname(__file__)  # noqa: PTH120 - pathlib would be in every child
 sys.path.insert(0, _HERE)
@@ -26,38 +27,62 @@ sys.path.remove(_HERE)
 
 CONTROL = 3
 _STREAMS = 4
+_WATCH_S = 0.05
+_MOST_FILES = 10_000
 _PRELOADED = (  # what programs import most; each costs every child some of its fork
     *("bisect", "collections", "collections.abc", "copy", "functools", "heapq", "itertools"),
     *("math", "operator", "random", "re", "string", "typing"),
 )
 
 
+class _Child(NamedTuple):
+    """A child, and the server's copy of its socket."""
+
+    pidfd: int | None
+    channel: int
+    scratch: str
+    limits: dict[str, int]
+
+
 class Server:
-    """The children by pid, each with the server's copy of its socket."""
+    """The children, by pid."""
 
     def __init__(self, settings: dict[str, Any], control: socket.socket) -> None:
         self._settings = settings
         self._control = control
         self._cages: dict[tuple[str, ...], Any] = {}
-        self._children: dict[int, tuple[int | None, int]] = {}
-        """pid -> (pidfd, socket)."""
+        self._children: dict[int, _Child] = {}
+        self._stopped: dict[int, str] = {}
+        """Why the server itself ended a child."""
+        self._looked = 0.0
 
     def run(self) -> None:
         """Serves until nobody asks any more."""
         while True:
-            pidfds = [pidfd for pidfd, _ in self._children.values() if pidfd is not None]
+            pidfds = [child.pidfd for child in self._children.values() if child.pidfd is not None]
             blind = len(pidfds) < len(self._children)  # no pidfd on this system: look every few milliseconds
             control = self._control.fileno()
             poll = select.poll()  # select() knows no descriptor above 1023
             for descriptor in (control, *pidfds):
                 poll.register(descriptor, select.POLLIN)
-            ready = [descriptor for descriptor, _ in poll.poll(5 if blind else None)]
+            wait_ms = 5 if blind else 1000 * _WATCH_S if self._children else None
+            ready = [descriptor for descriptor, _ in poll.poll(wait_ms)]
             if blind or len(ready) > (control in ready):
                 self._reap()
             if control in ready and not self._serve():
                 break
+            if time.monotonic() - self._looked > _WATCH_S:
+                self._watch()
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
+
+    def _watch(self) -> None:
+        """Ends the children that have more than a limit of the kernel's can count."""
+        for pid, child in self._children.items():
+            if pid not in self._stopped and (why := _excess(pid, child)):
+                self._stopped[pid] = why
+                os.kill(pid, signal.SIGKILL)
+        self._looked = time.monotonic()
 
     def _serve(self) -> bool:
         """One request; False when there will be no more."""
@@ -88,7 +113,8 @@ class Server:
                 code = _failed(error)
             finally:
                 os._exit(code)
-        self._children[pid] = (os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None, descriptors[0])
+        pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+        self._children[pid] = _Child(pidfd, descriptors[0], request["scratch"], request["limits"])
         return pid
 
     def _cage(self, packages: tuple[str, ...]) -> Any:
@@ -104,14 +130,29 @@ class Server:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            pidfd, channel = self._children.pop(pid)
-            if pidfd is not None:
-                os.close(pidfd)
-            with socket.socket(fileno=channel) as last:
+            child = self._children.pop(pid)
+            if child.pidfd is not None:
+                os.close(child.pidfd)
+            with socket.socket(fileno=child.channel) as last:
                 last.setblocking(False)
-                body = json.dumps({"ended": os.waitstatus_to_exitcode(status)}).encode()
+                ended = os.waitstatus_to_exitcode(status)
+                body = json.dumps({"ended": ended, "why": self._stopped.pop(pid, "")}).encode()
                 with contextlib.suppress(OSError):  # where nobody listens, or the child has filled the socket
                     last.send(struct.pack("!I", len(body)) + body)
+
+
+def _excess(pid: int, child: _Child) -> str:
+    """What a child has too much of, if anything: files of its folder, or threads."""
+    used = 0
+    with contextlib.suppress(FileNotFoundError), os.scandir(child.scratch) as entries:
+        for count, entry in enumerate(entries):
+            used += entry.stat(follow_symlinks=False).st_size + 4096
+            if used > child.limits["disk_mb"] * 2**20 or count > _MOST_FILES:
+                return "its files are too large"
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as stat:  # noqa: PTH123
+        if int(stat.read().rpartition(b")")[2].split()[17]) > child.limits["threads"]:
+            return "it has too many threads"
+    return ""
 
 
 def _failed(error: BaseException) -> int:

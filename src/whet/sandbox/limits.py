@@ -26,15 +26,26 @@ class Limits:
     file_mb: int = 16
     """Size of one file; what is printed counts as one."""
     disk_mb: int = 64
-    """All files in the scratch folder; the session ends when they are larger."""
+    """All files of the scratch folder together; looked at 20 times a second. What is removed stays until the end."""
     open_files: int = 64
+    threads: int = 256
+    """Looked at 20 times a second."""
     output_kb: int = 64
     """How much of what is printed is kept."""
     packages: tuple[str, ...] = ()
     """Folders with packages that the program may import, read and nothing more."""
 
     def __post_init__(self) -> None:
-        names = ("timeout_s", "cpu_s", "memory_mb", "file_mb", "disk_mb", "open_files", "output_kb")
+        names = (
+            "timeout_s",
+            "cpu_s",
+            "memory_mb",
+            "file_mb",
+            "disk_mb",
+            "open_files",
+            "output_kb",
+            "threads",
+        )
         if self.total_s is not None and not self.total_s > 0:
             raise ConfigError(f"total_s of a sandbox is above zero; found {self.total_s!r}")
         if bad := [f"{name} = {getattr(self, name)!r}" for name in names if not getattr(self, name) > 0]:
@@ -48,7 +59,9 @@ class Limits:
             "cpu_s": self.cpu_s,
             "memory_mb": self.memory_mb,
             "file_mb": self.file_mb,
+            "disk_mb": self.disk_mb,
             "open_files": self.open_files,
+            "threads": self.threads,
             "packages": self.packages,
         }
 

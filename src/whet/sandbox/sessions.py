@@ -4,12 +4,12 @@ A child can read the interpreter, write plain files into a scratch folder that i
 memory, and nothing else: no network, no processes, no signals to others. What it sends back is plain data.
 
 It does not protect against bugs of the kernel or of the processor, against a program that learns which files exist
-(not what is in them), or reads the clock and the machine's name and load; and what runs at once shares the cores.
+(not what is in them), or reads the clock, the machine's name and load, and the packages of the interpreter that the
+virtual environment was made from; and what runs at once shares the cores.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
@@ -68,6 +68,7 @@ class Session:
         self._limits = limits
         self._answering = answering
         self._nonce = secrets.token_hex(16)
+        self._owner = os.getpid()
         self._number = 0
         self._ended: SandboxResult | None = None
         self._pid = 0
@@ -96,7 +97,9 @@ class Session:
 
     def close(self) -> None:
         """Ends the child and removes its folder."""
-        if self._pid == 0 or self._channel.fileno() < 0:
+        if (
+            self._pid == 0 or self._channel.fileno() < 0 or os.getpid() != self._owner
+        ):  # a fork has only a copy
             return
         if self._ended is None:
             self._channel.shutdown(socket.SHUT_WR)  # no more requests: an honest child goes by itself
@@ -202,7 +205,7 @@ class Session:
 
     def _message(self, deadline: float) -> dict[str, Any]:
         """The child's next message, if it is one that this request can get."""
-        text = _frames.receive(self._channel, deadline, _MOST_BYTES, self._check_disk)
+        text = _frames.receive(self._channel, deadline, _MOST_BYTES)
         try:
             message = json.loads(text)
         except (ValueError, RecursionError):
@@ -213,20 +216,11 @@ class Session:
             code = message["ended"]
             if code == -_SIGXCPU:
                 raise _Died("CPU time used up", "timeout")
-            raise _Died(f"the process ended itself with {_ending(code)}")
+            raise _Died(_shown(message.get("why")) or f"the process ended itself with {_ending(code)}")
         asks = "ask" in message and self._answering is not None
         if message.get("nonce") != self._nonce or not (asks or message.get("number") == self._number):
             raise _Died("it wrote something else than an answer")
         return message
-
-    def _check_disk(self) -> None:
-        used = 0
-        with os.scandir(self._scratch) as entries:
-            for count, entry in enumerate(entries):
-                with contextlib.suppress(FileNotFoundError):  # gone since
-                    used += entry.stat(follow_symlinks=False).st_size + 4096
-                if used > self._limits.disk_mb * 2**20 or count > 10_000:
-                    raise _Died("its files are too large")
 
     def _kill(self) -> None:
         """Ends the child and waits for its end."""

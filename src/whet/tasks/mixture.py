@@ -71,8 +71,9 @@ class Mixture(Task):
         return self._part(example).turn_rules(example)
 
     def start(self, example: Example, seed: int) -> Episode:
-        """An episode of the example's part."""
-        return self._part(example).start(example, seed)
+        """An episode of the example's part; a single answer is scored as `verifier_for` says."""
+        part = self._part(example)
+        return part.start(example, seed) if part.has_turns else super().start(example, seed)
 
     def observed_texts(self) -> Sequence[str]:
         """Those of all parts."""
