@@ -159,6 +159,7 @@ class OneTurn(NamedTuple):
     example: Example
 
     def step(self, text: str) -> Turn:
+        """The only turn, with the task's score."""
         return Turn(done=True, score=self.task.score(self.example, text))
 
 
