@@ -219,6 +219,17 @@ def test_the_program_of_an_order_makes_the_same_moves_as_the_rule_itself():
     assert parts["log2_score"] == pytest.approx(sum(math.log2(p.score) for p in played) / 3)
 
 
+def test_another_seed_is_other_games_of_the_same_number():
+    whole, scores = {}, {}
+    for seed in (0, 5):
+        played = [play(4, (seed * 10**6 + 2) * 1000 + n, 2048, ordered_moves("SADW")) for n in range(3)]
+        whole[seed] = sum(math.log2(p.score) for p in played) / 3
+        judge = whet.verifier("strategy_2048", form="order", seed=seed)
+        scores[seed] = judge.score("SADW", "", GAME).parts["log2_score"]
+    assert scores == pytest.approx(whole)
+    assert scores[0] != scores[5]
+
+
 def test_random_play_is_worth_nothing_in_the_mean():
     found = score("import random\n    return random.choice('WASD')", mode="graded", num_games=20)
     assert abs(found.parts["strategy_succeeds"]) < 3 * math.hypot(1.47 / math.sqrt(20), 0.09)

@@ -66,6 +66,9 @@ class Strategy2048(Verifier):
     """The tile that ends a game."""
     num_games: int = Field(default=3, ge=1)
     """Games per completion, one after another."""
+    seed: int = Field(default=0, ge=0)
+    """Which games the numbers in the prompts stand for. With a seed that no policy has seen nobody can work out, from
+    the number and this code, where tiles will come."""
     timeout_s: float = Field(default=5.0, gt=0.0)
     """For the definition and all games of a completion."""
     memory_mb: int = Field(default=256, ge=64)
@@ -154,7 +157,7 @@ def _play(verifier: Strategy2048, strategy: Session, game: int, games: list[Play
     """Appends the games that were finished; what stopped the strategy, if something did."""
     try:
         for n in range(verifier.num_games):
-            seed = game * 1000 + n
+            seed = (verifier.seed * 10**6 + game) * 1000 + n
             games.append(play(verifier.size, seed, verifier.target, _asking(strategy)))
     except _Stopped as stopped:
         return stopped.result
