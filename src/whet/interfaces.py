@@ -42,6 +42,9 @@ KLEstimator = Literal["k1", "k2", "k3", "weighted_k3"]
 class Verifier(Plugin, ABC):
     """Turns the text of a completion into a score."""
 
+    references_win: ClassVar[bool] = False
+    """Whether every demonstration has the full value, so that one that has not is a mistake in the data."""
+
     isolation: Literal["none", "worker"] = "none"
     """worker: scores in a process of its own, which is killed at `timeout_s` and replaced when it dies. none: in the
     run's own process, for what is known to end."""
@@ -52,6 +55,9 @@ class Verifier(Plugin, ABC):
     def waits(self) -> bool:
         """Whether `score` mostly waits for another process, so that several at once take less time."""
         return self.isolation == "worker"
+
+    def check(self, example: Example) -> None:
+        """Raises `DataError` when the example lacks what every score of it needs. Asked before a run."""
 
     @abstractmethod
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
@@ -75,9 +81,6 @@ class Episode(Protocol):
 
 class Task(Plugin, ABC):
     """Where examples come from and how completions are scored."""
-
-    references_win: ClassVar[bool] = False
-    """Whether every demonstration has the full value, so that one that has not is a mistake in the data."""
 
     is_graded: ClassVar[bool] = False
     """Whether the reward says how well and not whether: then no value is the full one."""

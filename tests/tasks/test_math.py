@@ -84,7 +84,7 @@ def test_rows_without_an_answer_are_left_out_on_demand_and_counted(
 
 
 def test_a_folder_without_the_split_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="has no file of the split test; expected test.jsonl, test.json, "):
+    with pytest.raises(DataError, match=r"has no file of the split test; expected test\.jsonl, test\.json, "):
         Math(path=tmp_path).examples("test")
 
 

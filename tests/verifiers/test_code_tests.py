@@ -54,6 +54,29 @@ def test_a_program_may_be_judged_by_what_it_prints():
     assert score("print(3)", ECHO).detail == "wrong"
 
 
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"cases": [{"in": "1", "out": "2"}]}, "e has a case {'in': '1', 'out': '2'}; expected {input: text"),
+        ({"cases": [{"input": "1", "output": 2}]}, "e has a case"),
+        ({"cases": {"input": "1", "output": "2"}}, "expected a list of them"),
+        ({"tests": 3}, "expected Python, or a list of it"),
+        ({"tests": "assert f(1) ="}, "tests of e"),
+        ({}, "e has neither"),
+    ],
+)
+def test_columns_that_are_no_tests_are_refused_before_a_run_and_in_it(columns, said):
+    with pytest.raises(DataError, match=said):
+        verifier("code_tests").check(example(**columns))
+    with pytest.raises(DataError, match=said):
+        score("f = 1", example(**columns))
+
+
+def test_tests_that_no_program_passes_are_no_zero_for_the_program():
+    with pytest.raises(DataError, match="no program passes the tests of e: they hand the program a value of"):
+        score("def f(g): return g(1)", example(tests="assert f(lambda x: x) == 1"))
+
+
 def test_an_example_without_tests_is_an_error_that_names_it():
     with pytest.raises(DataError, match="code_tests needs the columns tests or cases, and e has neither"):
         score("x = 1", example())

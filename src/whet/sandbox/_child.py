@@ -25,12 +25,17 @@ else:
 _FILENAME = "<program>"
 
 
+class NotHandedOver(Exception):
+    """A test wants to give the program what is no plain data."""
+
+
 def serve(channel: socket.socket, nonce: str, name: str) -> None:
     """Answers requests for ever. name: of the module that the program is, such as `__main__`."""
     channel.setblocking(True)
     module = types.ModuleType(name)
     sys.modules[name] = module
     kept: list[Any] = []
+    arguments: list[Any] = []
     random.seed(0)
 
     def answer(**about: Any) -> None:
@@ -38,16 +43,24 @@ def serve(channel: socket.socket, nonce: str, name: str) -> None:
 
     def ask(question: str, *args: Any) -> Any:
         """For a checker: puts a question to the process outside, which puts it to another program."""
-        answer(ask=question, args=[_values.dumps(arg, _number) for arg in args])
+        try:
+            sent = [_values.dumps(arg, _number) for arg in args]
+        except _values.NotPlain as error:
+            raise NotHandedOver(str(error)) from None
+        answer(ask=question, args=sent)
         reply = json.loads(_frames.receive(channel))
+        if reply["printed"]:
+            sys.stdout.write(reply["printed"])
         if "raised" in reply:
-            raise _as_raised(reply["kind"], reply["raised"])
+            raise _as_raised(module, reply["kind"], reply["raised"])
         return _values.loads(reply["value"], module.__dict__["__whet_handle__"])
 
     do = {
         "define": lambda request: _define(module, request),
-        "call": lambda request: _call(module, kept, request),
+        "call": lambda request: _call(module, kept, arguments, request),
         "operate": lambda request: _operate(kept, request),
+        "named": lambda request: _values.dumps(getattr(module, request["what"]), _keeper(kept)),
+        "argument": lambda request: _values.dumps(arguments[request["what"]], _keeper(kept)),
     }
     if name == "checker":
         module.__dict__["__whet_ask__"] = ask
@@ -61,12 +74,17 @@ _NOT_AS_THEY_ARE = (AssertionError, StopIteration, StopAsyncIteration)
 """What would mean something else where the tests run: a failed test, the end of a loop."""
 
 
-def _as_raised(kind: str, detail: str) -> Exception:
-    """What the program under test raised, of the same built-in class, so that tests may expect it."""
-    found = getattr(builtins, kind, None)
+def _as_raised(module: types.ModuleType, kind: str, detail: str) -> Exception:
+    """What the program under test raised, of the same class, so that tests may expect it with its text.
+
+    The class is a built-in one, or one that the tests catch.
+    """
+    found = getattr(builtins, kind, None) or module.__dict__.get(kind)
     if isinstance(found, type) and issubclass(found, Exception) and found not in _NOT_AS_THEY_ARE:
+        text = detail.removeprefix(kind).removeprefix(": ")
+        head, line, rest = text.rpartition(", line ")
         with contextlib.suppress(TypeError):  # a class that needs other arguments
-            return found(detail)
+            return found(head if line and rest.endswith(" of the program") else text)
     return RuntimeError(detail)
 
 
@@ -135,12 +153,14 @@ def _define(module: types.ModuleType, request: dict[str, Any]) -> str:
     return "null"
 
 
-def _call(module: types.ModuleType, kept: list[Any], request: dict[str, Any]) -> str:
+def _call(module: types.ModuleType, kept: list[Any], arguments: list[Any], request: dict[str, Any]) -> str:
+    """Calls a function of the program; `arguments` are then what it was given, as it left them."""
     target: Any = module
     for part in request["name"].split("."):
         target = getattr(target, part)
     keywords = _values.loads(request["keywords"], kept.__getitem__) or {}
-    value = target(*(_values.loads(arg, kept.__getitem__) for arg in request["args"]), **keywords)
+    arguments[:] = [_values.loads(arg, kept.__getitem__) for arg in request["args"]]
+    value = target(*arguments, **keywords)
     return _values.dumps(value, _keeper(kept) if request["keep"] else None)
 
 

@@ -6,13 +6,13 @@ types and nothing else. So a program can neither read what is expected nor bend 
 
 from __future__ import annotations
 
-import ast
-import builtins
 import dataclasses
 import json
+import re
 import sys
 from typing import Any
 
+from whet.sandbox._names import defined_names, exceptions, free_names, imported, owners, uncalled_tests
 from whet.sandbox.limits import Limits, SandboxResult
 from whet.sandbox.sessions import Session
 
@@ -43,11 +43,31 @@ class __whet_handle__:
 
 
 def __whet_proxy__(name):
-    return lambda *args, **keywords: __whet_ask__("call", name, keywords, *args)
+    def proxy(*args, **keywords):
+        value = __whet_ask__("call", name, keywords, *args)
+        for n, arg in enumerate(args):
+            if value is None and type(arg) in (list, dict, set, bytearray):  # it may be changed in place
+                now = __whet_ask__("argument", n)
+                if type(now) is type(arg):
+                    arg.clear()
+                    (arg.extend if type(arg) in (list, bytearray) else arg.update)(now)
+        return value
+
+    return proxy
+
+
+def __whet_named__(name):
+    """What the program calls so: a function, or a value."""
+    value = __whet_ask__("named", name)
+    return __whet_proxy__(name) if isinstance(value, __whet_handle__) else value
 
 
 __name__ = "checker"
 '''
+
+
+class FaultyTests(Exception):
+    """No program can pass these tests: what they do beyond using a program failed."""
 
 
 def check(
@@ -59,23 +79,16 @@ def check(
 ) -> SandboxResult:
     """Whether a program passes tests: ok when they ran to their end, else what went wrong, in `detail`.
 
-    tests: Python that uses the program's names, and raises when something is wrong. setup: Python of the data set that
-    runs before them. names: those that are the program's whatever `setup` and Python call so. Names that nobody defines
-    are modules of the standard library, or else the program's.
+    tests: Python that uses the program's names, and raises when something is wrong; functions `test_...` that it
+    defines are called. setup: Python of the data set that runs before them. names: those that are the program's
+    whatever `setup` and Python call so. Names that nobody defines are modules of the standard library, or else the
+    program's. Arguments are copies, and what a call changed in them is copied back where it returned None.
+    Raises `FaultyTests`.
     """
-    unknown = sorted(free_names(f"{setup}\n{tests}") - set(names))
-    modules = [n for n in unknown if n in sys.stdlib_module_names and n in _owners(f"{setup}\n{tests}")]
-    code = "\n".join(
-        [
-            _PRELUDE,
-            *(f"import {name}" for name in modules),
-            *(f"{name} = __whet_proxy__({name!r})" for name in unknown if name not in modules),
-            *(f"{name} = __whet_proxy__({name!r})" for name in names if name not in defined_names(setup)),
-            setup,
-            *(f"{name} = __whet_proxy__({name!r})" for name in names),
-            tests,
-        ]
-    )
+    try:
+        code = _written(program, tests, setup, names)
+    except SyntaxError as error:
+        raise FaultyTests(f"SyntaxError: {error.msg}, line {error.lineno} of setup and tests") from None
     with Session(program, limits, "program") as candidate:
         if not candidate.started.ok:
             return candidate.started
@@ -84,48 +97,60 @@ def check(
             outcome = checker.started
     if answering.ended is not None:
         return answering.ended
+    if outcome.kind not in answering.raised and (fault := _fault(outcome, f"{setup}\n{tests}")):
+        raise FaultyTests(fault)
     if outcome.ok and not answering.count:
-        return SandboxResult(status="raised", kind="NoQuestion", detail="the tests never call the program")
+        raise FaultyTests("they never call the program")
     if outcome.kind == "AssertionError":
         return dataclasses.replace(outcome, detail="a test failed")
-    return dataclasses.replace(outcome, detail=f"in the tests: {outcome.detail}" if outcome.detail else "")
+    said = re.sub(
+        r", line \d+ of the program$", "", outcome.detail
+    )  # a line of what was written around the tests
+    return dataclasses.replace(outcome, detail=f"in the tests: {said}" if said else "")
 
 
-def defined_names(code: str) -> set[str]:
-    """The functions and classes that a piece of Python defines at its top. Raises `SyntaxError`."""
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return {node.name for node in ast.parse(code).body if isinstance(node, kinds)}
-
-
-def free_names(code: str) -> set[str]:
-    """The names that a piece of Python reads and neither defines nor imports, builtins left out.
-
-    Raises `SyntaxError`.
-    """
-    read: set[str] = set()
-    made: set[str] = set()
-    for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            read.add(node.id)
-        else:
-            made.add(_made_by(node))
-    return {name for name in read - made if not hasattr(builtins, name)}
-
-
-def _owners(code: str) -> set[str]:
-    """The names whose attributes are read: `math.pi` reads one of `math`, and `select(1)` none."""
-    found = [node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Attribute)]
-    return {value.id for value in found if isinstance(value, ast.Name)}
-
-
-def _made_by(node: ast.AST) -> str:
-    """The name that a piece of syntax gives to something, or an empty one."""
-    if isinstance(node, ast.alias):
-        return (node.asname or node.name).partition(".")[0]
-    for field in ("id", "name", "arg"):  # names and definitions, handlers, parameters
-        if isinstance(found := getattr(node, field, None), str):
-            return found
+def _fault(outcome: SandboxResult, whole: str) -> str:
+    """What the tests did wrong by themselves, where it cannot be the program's doing."""
+    if outcome.kind == "NotHandedOver":
+        what = outcome.detail.partition(": ")[2].partition(", line ")[0]
+        return f"they hand the program {what}; only plain data can be handed over"
+    missing = re.match(r"ModuleNotFoundError: No module named '(\w+)", outcome.detail)
+    if missing and missing[1] in imported(whole):
+        return (
+            f"they import {missing[1]}, which is not there (the setting packages names folders of packages)"
+        )
     return ""
+
+
+def _written(program: str, tests: str, setup: str, names: tuple[str, ...]) -> str:
+    """What the checker runs."""
+    whole = f"{setup}\n{tests}"
+    unknown = sorted(free_names(whole) - set(names))
+    modules = [n for n in unknown if n in sys.stdlib_module_names and n in owners(whole)]
+    caught = exceptions(whole)
+    try:
+        functions = defined_names(program)
+    except SyntaxError:
+        functions = set()  # it is told so when it starts
+    proxy, named = "{0} = __whet_proxy__({0!r})", "{0} = __whet_named__({0!r})"
+    return "\n".join(
+        [
+            _PRELUDE,
+            *(f"import {name}" for name in modules),
+            *(
+                f"class {name}(Exception): pass"
+                if name in caught
+                else (proxy if name in functions else named).format(name)
+                for name in unknown
+                if name not in modules
+            ),
+            *(proxy.format(name) for name in names if name not in defined_names(setup)),
+            setup,
+            *(proxy.format(name) for name in names),
+            tests,
+            *(f"{name}()" for name in uncalled_tests(tests)),
+        ]
+    )
 
 
 class _Answering:
@@ -135,21 +160,30 @@ class _Answering:
         self._candidate = candidate
         self.ended: SandboxResult | None = None
         """How the program's process ended, when it did."""
+        self.raised: set[str] = set()
+        """The kinds of what the program raised."""
         self.count = 0
         """Questions put."""
 
     def __call__(self, question: str, args: list[str]) -> dict[str, Any]:
         self.count += 1
-        first, second, *rest = args
-        if question == "call":
-            result = self._candidate._relay(
-                do="call", name=json.loads(first), keywords=second, args=rest, keep=True
-            )
-        else:
-            number, name = json.loads(first)["kept"], json.loads(second)
-            result = self._candidate._relay(do="operate", object=number, name=name, args=rest)
+        result = self._candidate._relay(**_request(question, args))
         if result.status in ("timeout", "died", "memory"):
             self.ended = self.ended or result
         if not result.ok:
-            return {"raised": result.detail, "kind": result.kind}
-        return {"value": result.value}
+            self.raised.add(result.kind)
+            return {"raised": result.detail, "kind": result.kind, "printed": result.stdout}
+        return {"value": result.value, "printed": result.stdout}
+
+
+def _request(question: str, args: list[str]) -> dict[str, Any]:
+    """What the program's process is asked."""
+    first, *rest = args
+    if question == "call":
+        keywords, *rest = rest
+        return {"do": "call", "name": json.loads(first), "keywords": keywords, "args": rest, "keep": True}
+    if question == "operate":
+        name, *rest = rest
+        number = json.loads(first)["kept"]
+        return {"do": "operate", "object": number, "name": json.loads(name), "args": rest}
+    return {"do": question, "what": json.loads(first)}

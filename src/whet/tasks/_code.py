@@ -22,8 +22,6 @@ class CodeTask(Task):
 
     hub_name: ClassVar[str]
     hub_splits: ClassVar[tuple[Split, ...]] = ("test",)
-    references_win: ClassVar[bool] = True
-
     path: Path | None = None
     """The file with the test rows. Default: the Hub's data set."""
     train_path: Path | None = None

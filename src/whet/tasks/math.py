@@ -75,8 +75,8 @@ class Math(Task):
         found = next((file for file in files if file.is_file()), None)
         if found is None:
             raise DataError(
-                f"{self.path} has no file of the split {split}; expected {', '.join(f.name for f in files)}. A path that "
-                "is one file is divided by test_frac"
+                f"{self.path} has no file of the split {split}; expected {', '.join(f.name for f in files)}. A path "
+                "that is one file is divided by test_frac"
             )
         return found
 

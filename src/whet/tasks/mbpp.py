@@ -8,7 +8,7 @@ from pydantic import Field
 
 from whet.errors import DataError
 from whet.interfaces import Split
-from whet.sandbox.checks import defined_names
+from whet.sandbox._names import defined_names
 from whet.tasks._code import INSTRUCTION, CodeTask, fenced
 from whet.tasks._rows import Row
 from whet.types import Example

@@ -9,16 +9,23 @@ from whet.interfaces import Task
 from whet.rollouts.score import score_text
 from whet.types import Example, Score
 
-_REFERENCES = 8
-"""How many references are tried before a run; `whet audit` tries more."""
+_REFERENCES = 32
+"""How many references are tried before a run, from the first example to the last; `whet audit` tries more."""
+_CHECKED = 10_000
 
 
 def check_rewards(task: Task, examples: Sequence[Example], threshold: float) -> None:
     """The solution that the task itself offers must be scored, whatever the score is; else raises `VerifierError`.
 
-    A task whose references are right by definition, such as one of programs, raises `DataError` for one that is not.
+    Examples that a verifier cannot score raise `DataError`, and so do references that are right by definition, such as
+    those of programs, and that their own tests refuse.
     """
-    for example in examples[: _REFERENCES if task.references_win else 1]:
+    for example in examples[:_CHECKED]:
+        task.verifier_for(example).check(example)
+    references = [e for e in examples if e.demonstration and task.verifier_for(e).references_win]
+    stride = max(1, len(references) // _REFERENCES)
+    tried = {example.id: example for example in (*examples[:1], *references[::stride])}
+    for example in tried.values():
         solution = example.answer if example.demonstration is None else example.demonstration
         score = score_text(task, example, solution)
         if score.is_failure:
@@ -26,7 +33,7 @@ def check_rewards(task: Task, examples: Sequence[Example], threshold: float) -> 
                 f"the verifier failed on the task's own solution of {example.id}, {solution[-80:]!r}: {score.detail}. "
                 "Mend it before training"
             )
-        if task.references_win and score.value < threshold:
+        if example.demonstration and task.verifier_for(example).references_win and score.value < threshold:
             raise DataError(
                 f"the reference of {example.id} fails its tests ({score.detail or score.value}): leave the row out, "
                 "or raise the verifier's timeout_s or memory_mb"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from whet.errors import DataError
 from whet.interfaces import Verifier
 from whet.sandbox import Limits, SandboxResult, run_python
-from whet.sandbox.checks import check
+from whet.sandbox.checks import FaultyTests, check
 from whet.text.code import first_python_block
 from whet.types import Example, Score
 
@@ -24,6 +25,8 @@ class CodeTests(Verifier):
     program's although `setup` has them too. Or `cases`: a list of `{input, output}`, what the program reads and what it
     must print, blanks at the ends of lines aside. The program never sees a test or what is expected.
     """
+
+    references_win: ClassVar[bool] = True
 
     right: float = 1.0
     wrong: float = 0.0
@@ -43,15 +46,28 @@ class CodeTests(Verifier):
 
         Raises `DataError` when the example has no tests, `SandboxError` when programs cannot be run here.
         """
-        columns = {} if example is None else example.columns
-        if not columns.get("tests") and not columns.get("cases"):
-            whose = "it" if example is None else example.id
-            raise DataError(f"code_tests needs the columns tests or cases, and {whose} has neither")
+        whose, columns = ("it", {}) if example is None else (example.id, example.columns)
+        if wrong := _malformed(columns):
+            raise DataError(f"code_tests needs the columns tests or cases, and {whose} has {wrong}")
         program = first_python_block(text)
         if program is None:
             return Score(value=self.wrong, detail="no_code")
-        result = self._result(program, columns)
+        try:
+            result = self._result(program, columns)
+        except FaultyTests as error:
+            raise DataError(f"no program passes the tests of {whose}: {error}") from None
         return Score(value=self.right if result.ok else self.wrong, detail=reason(result))
+
+    def check(self, example: Example) -> None:
+        """Raises `DataError` for columns that are no tests, and for tests that do not parse."""
+        if wrong := _malformed(example.columns):
+            raise DataError(f"code_tests needs the columns tests or cases, and {example.id} has {wrong}")
+        try:
+            ast.parse(f"{example.columns.get('setup', '')}\n{_tests(example.columns)}")
+        except SyntaxError as error:
+            raise DataError(
+                f"the tests of {example.id} do not parse: {error.msg}, line {error.lineno}"
+            ) from None
 
     @property
     def limits(self) -> Limits:
@@ -68,10 +84,8 @@ class CodeTests(Verifier):
     def _result(self, program: str, columns: Mapping[str, Any]) -> SandboxResult:
         if not columns.get("tests"):
             return self._printed(program, columns["cases"])
-        tests = columns["tests"]
-        tests = tests if isinstance(tests, str) else "\n".join(tests)
         names = tuple(columns.get("names", ()))
-        return check(program, tests, columns.get("setup", ""), names, self.limits)
+        return check(program, _tests(columns), columns.get("setup", ""), names, self.limits)
 
     def _printed(self, program: str, cases: Sequence[Mapping[str, str]]) -> SandboxResult:
         for case in cases:
@@ -82,6 +96,27 @@ class CodeTests(Verifier):
             if _lines(result.stdout) != _lines(case["output"]):
                 return SandboxResult(status="raised", kind="AssertionError", detail="a test failed")
         return SandboxResult(status="ok")
+
+
+def _tests(columns: Mapping[str, Any]) -> str:
+    tests = columns.get("tests") or ""
+    return tests if isinstance(tests, str) else "\n".join(tests)
+
+
+def _malformed(columns: Mapping[str, Any]) -> str:
+    """What an example has in place of tests; empty when all is well."""
+    tests, cases = columns.get("tests"), columns.get("cases")
+    if tests:
+        is_text = isinstance(tests, str) or (
+            isinstance(tests, list) and all(isinstance(t, str) for t in tests)
+        )
+        return "" if is_text else f"tests = {tests!r:.80}; expected Python, or a list of it"
+    if not cases:
+        return "neither"
+    for case in cases if isinstance(cases, list) else [cases]:
+        if not (isinstance(case, Mapping) and all(isinstance(case.get(k), str) for k in ("input", "output"))):
+            return f"a case {case!r:.80}; expected {{input: text, output: text}}"
+    return "" if isinstance(cases, list) else f"cases = {cases!r:.80}; expected a list of them"
 
 
 def reason(result: SandboxResult) -> str:
