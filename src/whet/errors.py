@@ -48,3 +48,7 @@ def missing_extra(purpose: str, package: str, extra: str) -> ConfigError:
 def first_line(error: Exception) -> str:
     """What went wrong; further lines of torch's errors are advice on its own settings."""
     return str(error).partition("\n")[0]
+
+
+class Terminated(SystemExit):
+    """SIGTERM: what calls a person's code takes any other `SystemExit` for that code's."""

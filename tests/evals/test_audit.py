@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 
 import whet
 from whet import registry
-from whet.errors import DataError
+from whet.errors import DataError, VerifierError
 from whet.evals import attacks
+from whet.evals import audit as audits
 from whet.evals.audit import Audit, audit
 from whet.interfaces import Task, Verifier
 from whet.types import Example, Score
@@ -216,6 +218,22 @@ def test_every_task_that_ships_stands_its_audit(name):
         audit(task, task.examples("test"), most=32 if task.is_scored and not task.has_turns else 8).defects
         == []
     )
+
+
+def test_an_audit_ends_when_the_reward_itself_fails_too_slowly(monkeypatch):
+    monkeypatch.setattr(audits, "_MOST_LOST_S", 0.1)
+
+    def slow(text, answer):
+        time.sleep(0.06)
+        raise RuntimeError("down")
+
+    with pytest.raises(VerifierError, match=r"takes long for it, so the audit ended: .*RuntimeError: down"):
+        found_in(slow)
+
+
+def test_a_reward_for_answers_of_another_form_is_told_so_in_one_sentence():
+    found = found_in(lambda text, answer: text == "x" + answer)
+    assert [d.partition(";")[2] for d in found.defects] == [" a right one is '#### 22'"]
 
 
 def test_no_attack_is_a_function_of_the_answer():

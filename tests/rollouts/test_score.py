@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from whet.errors import ConfigError, Interrupted
+from whet.errors import ConfigError, Interrupted, Terminated
 from whet.interfaces import Task, Verifier
 from whet.rollouts.score import score_text
 from whet.types import Example, Score
@@ -54,6 +54,14 @@ def test_an_exception_is_an_error_with_its_type_and_message(scorer, error: Excep
     # and where: in a person's file that is the line to mend
     said = re.escape(f"{type(error).__name__}: {error}")
     assert re.fullmatch(rf"{said} \(test_score\.py, line \d+\)", score.detail)
+
+
+def test_a_reward_that_exits_is_an_error_and_a_signal_that_ends_the_process_is_not_the_rewards(
+    scorer,
+) -> None:
+    assert score_text(scorer(SystemExit(3)), EXAMPLE, "2").status == "error"
+    with pytest.raises(Terminated):
+        score_text(scorer(Terminated(143)), EXAMPLE, "2")
 
 
 @pytest.mark.parametrize("result", [None, 1.0, "1", True])

@@ -43,10 +43,18 @@ def test_a_pattern_that_holds_the_interpreter_is_killed_too(pool):
 
 def test_a_worker_that_dies_is_replaced_and_its_call_repeated_once(pool):
     before = pool.counts["lost"]
-    with pytest.raises(WorkerLost):
+    with pytest.raises(WorkerLost, match=r"and so did the next one \(signal 6\)"):
         pool.call("os:abort", timeout_s=5)
     assert pool.counts["lost"] - before == 2
     assert pool.call("math:sqrt", 4, timeout_s=5) == 2
+
+
+def test_a_file_of_the_working_directory_is_no_module_of_the_worker(tmp_path, monkeypatch):
+    (tmp_path / "random.py").write_text("raise SystemExit('mine')")
+    monkeypatch.chdir(tmp_path)
+    fresh = Pool(1)
+    assert fresh.call("random:randint", 7, 7, timeout_s=60) == 7
+    fresh.close()
 
 
 def test_a_worker_that_dies_once_costs_nothing_but_time(pool, tmp_path, monkeypatch):

@@ -13,15 +13,12 @@ import pytest
 import torch
 
 import tiny
-from whet import registry
 from whet.errors import ConfigError, DataError, Interrupted, RunError, TrainingError, VerifierError
 from whet.runs import checkpoint, reader
 from whet.runs.directory import RunDirectory, list_runs
 from whet.training import launch, rl, saving, state
 from whet.training import objectives as objectives_module
-from whet.training.failures import check_rewards
 from whet.training.optimizer import Optimizer
-from whet.types import Example
 
 ROWS = {"name": "tiny:Rows"}
 
@@ -274,39 +271,6 @@ def test_a_reward_that_is_broken_is_found_in_the_first_second(
     settings = {"verifier": asks, "eval": {"at_start": True, "task": ROWS | {"verifier": asks}}}
     match = "DataError: tiny:asks asks for the column 'colour'; there are: none"
     nothing_was_made(tmp_path / "runs", match, {where: settings[where]}, VerifierError)
-
-
-def code_rows(count: int, **bad: Any) -> list[Example]:
-    """Rows of programs, the last of them with other columns or another demonstration."""
-    good = {"demonstration": "```python\ndef f(): return 1\n```", "tests": "assert f() == 1"}
-    rows = [good] * (count - 1) + [good | bad]
-    return [
-        Example(
-            id=f"row {n}", prompt="f?", demonstration=row["demonstration"], columns={"tests": row["tests"]}
-        )
-        for n, row in enumerate(rows)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("bad", "match"),
-    [
-        (
-            {"demonstration": "```python\ndef f(): return 2\n```"},
-            r"the reference of row 8 fails its tests \(wrong",
-        ),
-        ({"tests": "assert f() ="}, "the tests of row 8 do not parse"),
-        ({"tests": 3}, "row 8 has tests = 3"),
-        ({"tests": "import pytest\nassert f()"}, "no program passes the tests of row 8: they import pytest"),
-    ],
-)
-def test_a_row_of_programs_that_cannot_be_right_is_found_before_a_run(
-    bad: dict[str, Any], match: str
-) -> None:
-    task = registry.build("tasks", ROWS | {"verifier": "code_tests"})
-    check_rewards(task, code_rows(9), 1.0)
-    with pytest.raises((DataError, VerifierError), match=match):
-        check_rewards(task, code_rows(9, **bad), 1.0)
 
 
 def test_an_empty_training_set_is_refused(tmp_path: Path) -> None:

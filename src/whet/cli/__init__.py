@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from whet.cli._misspelt import refuse_misspelt_settings
-from whet.errors import SettingWarning, WhetError
+from whet.errors import SettingWarning, Terminated, WhetError
 
 _ORDER = (
     *("init", "configs", "tasks", "check", "smoke", "tune"),  # before a run
@@ -61,7 +61,7 @@ def _say_what_is_slower() -> None:
 
 def _terminated(number: int, frame: object) -> NoReturn:
     """Ends as after an exception, so that no process that was started is left behind."""
-    sys.exit(128 + number)
+    raise Terminated(128 + number)
 
 
 def _app() -> typer.Typer:

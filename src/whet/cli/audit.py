@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -47,7 +49,9 @@ def command(
     from whet.evals.audit import audit
 
     task = _task(name, on, settings or [])
-    found = audit(task, task.examples(_split(split)), full, limit)
+    examples = task.examples(_split(split))
+    print(f"attacking {name} on up to {limit} examples ...", file=sys.stderr, flush=True)
+    found = audit(task, examples, full, limit)
     if json:
         print_json({**asdict(found), "defects": found.defects})
     else:
@@ -88,11 +92,12 @@ def _text(name: str, found: Audit) -> str:
         (a.family, f"{a.mean:.3g}", f"{a.above_constant:+.3g}", f"WINS ({a.variant})" if a.succeeds else "")
         for a in found.attacks
     ]
+    is_known = found.accepted.count + found.rejected.count > 0
+    solutions = f"{found.gold_mean:.3g} on average; {len(found.gold_below)} below the full {found.full:.3g}"
+    if math.isnan(found.gold_mean):
+        solutions = f"{len(found.gold_below)} without a score" if is_known else "none is known"
     facts = [
-        (
-            "solutions",
-            f"{found.gold_mean:.3g} on average; {len(found.gold_below)} below the full {found.full:.3g}",
-        ),
+        ("solutions", solutions),
         ("best constant", f"{found.constant_mean:.3g} ({found.constant})"),
         ("false accepts", f"{len(found.accepted.wrong)} of {found.accepted.count}"),
         ("false rejects", f"{len(found.rejected.wrong)} of {found.rejected.count}"),
@@ -102,8 +107,12 @@ def _text(name: str, found: Audit) -> str:
     ]
     defects = found.defects
     verdict = [f"DEFECT  {defect}" for defect in defects] or [
-        "no attack succeeds, and known answers are judged rightly"
+        f"no attack succeeds{', and known answers are judged rightly' if is_known else '; no answer is known to judge'}"
     ]
+    if ":" in name and found.gold_mean <= found.constant_mean:
+        verdict.append(
+            "Is it for answers of another form? Name a task that has them: --on arithmetic, or --on jsonl path=FILE"
+        )
     return "\n".join(
         [
             f"{name}: {found.examples} examples",

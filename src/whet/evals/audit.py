@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from whet.errors import DataError
+from whet.errors import DataError, VerifierError
 from whet.evals import attacks
 from whet.functional.statistics import confidence_interval, quantile
 from whet.interfaces import Task
@@ -23,6 +23,8 @@ from whet.types import Example, Score
 
 _CONSTANT_GOLDS = 12
 _BUDGET_S = 60.0
+_MOST_LOST_S = 20.0
+"""Seconds of scores that failed, after which there is no point in more of them."""
 _LEAST = 16
 _RARE = 0.01
 """Or a sign test as rare as this: on few examples an interval of a mean says little."""
@@ -63,6 +65,8 @@ class Audit:
     name: str
     examples: int
     full: float
+    gold: str
+    """A solution of the task, as it was written."""
     gold_mean: float
     gold_below: tuple[str, ...]
     """Examples whose own solution does not get the full value, with the reason."""
@@ -88,14 +92,23 @@ class Audit:
             for a in self.attacks
             if a.succeeds
         ]
-        if self.gold_mean <= self.constant_mean + 1e-9:
-            found.append(
-                f"right answers get {self.gold_mean:.3g} on average, a constant one ({self.constant}) as much"
-            )
-        for what, cases in (
+        known = [
             (f"solutions of the task do not get the full {self.full:.3g}", self.gold_below),
             ("wrong answers get the full value", self.accepted.wrong),
             ("right answers written a little differently do not", self.rejected.wrong),
+        ]
+        if self.gold_below and math.isnan(self.full):
+            known = [("solutions of the task have no score", self.gold_below)]
+        elif self.gold_mean <= self.constant_mean + 1e-9:
+            found.append(
+                f"right answers get {self.gold_mean:.3g} on average, a constant one ({self.constant}) as much; a right "
+                f"one is {self.gold[-60:]!r}"
+            )
+            known = (
+                known[:1] if self.full > self.constant_mean else []
+            )  # without a full value nothing else is known
+        for what, cases in (
+            *known,
             ("texts got two different scores", self.undetermined),
             ("texts made the reward itself fail", self.failures),
         ):
@@ -109,7 +122,8 @@ def audit(task: Task, examples: Sequence[Example], full: float | None = None, mo
 
     full: what a right answer gets; default: the best that a solution of the task gets, of a graded task the least.
     most: how many examples; fewer where one score takes long. A task with turns gets the same text in every turn; one
-    whose examples have no solution is attacked only. Raises `DataError` when there is nothing to audit with.
+    whose examples have no solution is attacked only. Raises `DataError` when there is nothing to audit with, and
+    `VerifierError` when the reward itself fails so slowly that there would be no end.
     """
     if not examples:
         raise DataError(f"{task.name or 'the task'} has no example to audit with")
@@ -135,6 +149,7 @@ def audit(task: Task, examples: Sequence[Example], full: float | None = None, mo
         name=task.name,
         examples=len(pool),
         full=best,
+        gold=write(pool[0]) if solved else "",
         gold_mean=math.fsum(values) / len(values) if values else math.nan,
         gold_below=tuple(f"{e.id} ({s.detail or s.value})" for e, s in below if not s.value >= best - 1e-9),
         constant=constant,
@@ -156,6 +171,7 @@ class _Probe:
         self._task = task
         self.seconds: list[float] = []
         self.failures: list[str] = []
+        self._lost_s = 0.0
         self.undetermined: list[str] = []
 
     def again(self, example: Example, text: str) -> Score:
@@ -182,13 +198,23 @@ class _Probe:
 
     def _score(self, example: Example, text: str) -> Score:
         start = time.perf_counter()
+        found = self._found(example, text)
+        seconds = time.perf_counter() - start
+        self.seconds.append(seconds)
+        if found.is_failure:
+            self._lost_s += seconds
+        if self._lost_s > _MOST_LOST_S:
+            raise VerifierError(
+                f"the reward itself fails, and takes long for it, so the audit ended: {text[:60]!r} of {example.id}: "
+                f"{found.status}: {found.detail}. Mend it, or set a shorter verifier.timeout_s"
+            )
+        return found
+
+    def _found(self, example: Example, text: str) -> Score:
         if self._task.has_turns:
             answers = [text] * self._task.turn_rules(example).max_turns
-            found = replay(self._task, example, episode_seed(0), answers, "stop")
-        else:
-            found = score_text(self._task, example, text)
-        self.seconds.append(time.perf_counter() - start)
-        return found
+            return replay(self._task, example, episode_seed(0), answers, "stop")
+        return score_text(self._task, example, text)
 
     def judged(
         self,

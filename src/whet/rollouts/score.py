@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Self, TypeVar
 
-from whet.errors import ConfigError, Interrupted
+from whet.errors import ConfigError, Interrupted, Terminated
 from whet.interfaces import Task, Verifier
 from whet.sandbox import pool
 from whet.types import Example, Score
@@ -32,7 +32,7 @@ def guarded(call: Callable[[], object], kind: type[Found]) -> Found | Score:
     """What a call of a person's code gives, or the failed score that takes its place."""
     try:
         found = call()
-    except ConfigError:
+    except (ConfigError, Terminated):
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a reward may raise anything; the rollout then has no value
         said = f"{type(error).__name__}: {_safely(str, error)}"

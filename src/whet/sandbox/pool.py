@@ -81,12 +81,14 @@ class Pool:
         except Exception as error:  # noqa: BLE001 - a __reduce__ may raise anything
             raise CannotSend(f"{type(error).__name__}: {error}") from None
         self._count("calls")
+        how = ""
         for _ in range(2):
             try:
                 return self._once(message, timeout_s)
-            except _frames.Closed:
+            except _frames.Closed as error:
+                how = str(error)
                 self._count("lost")
-        raise WorkerLost(f"two workers died in {function}")
+        raise WorkerLost(f"the process that it ran in ended, and so did the next one ({how})")
 
     def close(self) -> None:
         """Ends the idle workers."""
@@ -124,7 +126,8 @@ class _Worker:
 
     def __init__(self) -> None:
         self._channel, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "whet.sandbox._worker", str(theirs.fileno()), str(os.getpid())]
+        # -P: a random.py in the working directory is nobody's random
+        command = [sys.executable, "-P", "-m", "whet.sandbox._worker", str(theirs.fileno()), str(os.getpid())]
         with theirs:
             self._process = spawn(command, pass_fds=(theirs.fileno(),))
         try:
@@ -137,8 +140,13 @@ class _Worker:
         """The answer to a call. Raises `TimeoutError` and `Closed`; the worker is of no use then."""
         deadline = time.monotonic() + timeout_s
         self._channel.settimeout(timeout_s)
-        _frames.send(self._channel, message)
-        return json.loads(_frames.receive(self._channel, deadline))
+        try:
+            _frames.send(self._channel, message)
+            return json.loads(_frames.receive(self._channel, deadline))
+        except _frames.Closed:
+            self._process.kill()  # it has ended as a rule, and then keeps the code that it ended with
+            code = self._process.wait()
+            raise _frames.Closed(f"signal {-code}" if code < 0 else f"exit code {code}") from None
 
     def kill(self) -> None:
         """Ends it at once."""
