@@ -132,6 +132,26 @@ def test_threads_and_files_in_the_scratch_folder_are_allowed():
     assert run_python(code + "print(open('a').read())").stdout == "x\n"
 
 
+@pytest.mark.parametrize(
+    ("code", "kind"), [("def f(:", "SyntaxError"), ("f = int\nraise KeyError(1)", "KeyError")]
+)
+def test_calls_of_a_program_that_failed_to_start_say_how(code, kind):
+    with session(code) as program:
+        assert program.started.kind == kind
+        assert program.call("f") == program.started
+
+
+def test_a_call_may_have_keywords_and_input_may_be_bytes():
+    with session("def f(x, by=1): return x * by") as program:
+        assert program.call("f", 3, by=4).value == 12
+    assert run_python("print(input())", stdin=b"abc").stdout == "abc\n"
+
+
+def test_an_exit_with_words_and_a_flood_of_output_are_told_in_words():
+    assert run_python("import sys\nsys.exit('bad thing')").detail == "SystemExit: 'bad thing'"
+    assert "printed, or written to a file, more than file_mb" in run_python("print('x' * 10**8)").detail
+
+
 def test_temporary_files_work_and_stay_until_the_end():
     code = "import os, tempfile\ndef f():\n    with tempfile.NamedTemporaryFile('w+') as file:\n"
     code += "        file.write('a')\n        file.seek(0)\n        return file.read(), len(os.listdir())"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import errno
 import json
 import random
 import socket
@@ -106,7 +107,7 @@ def _outcome(do: Callable[[Any], str], request: Any) -> dict[str, Any]:
     except _values.NotPlain as error:
         return {"status": "raised", "kind": "NotPlain", "detail": f"not plain data: {error}"}
     except SystemExit as error:
-        code = error.code if type(error.code) in (int, type(None)) else "a text"
+        code = repr(error.code) if type(error.code) in (int, str, type(None)) else type(error.code).__name__
         return {"status": "raised", "kind": "SystemExit", "detail": f"SystemExit: {code}"[:300]}
     except BaseException as error:  # noqa: BLE001 - whatever the program raises
         return {"status": "raised", "kind": _name_of(error), "detail": _described(error)}
@@ -134,6 +135,8 @@ def _described(error: BaseException) -> str:
         frame = frame.tb_next
     if isinstance(error, SyntaxError):
         line = error.lineno
+    if isinstance(error, OSError) and error.errno == errno.EFBIG:
+        return "OSError: it has printed, or written to a file, more than file_mb allows"
     try:
         text = f"{_name_of(error)}: {error}"[:300]
     except BaseException:  # noqa: BLE001 - its __str__ is the program's

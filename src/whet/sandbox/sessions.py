@@ -44,7 +44,7 @@ def session(code: str, limits: Limits = Limits(), name: str = "program") -> Sess
     return Session(code, limits, name)
 
 
-def run_python(code: str, stdin: str = "", limits: Limits = Limits()) -> SandboxResult:  # noqa: B008 - frozen
+def run_python(code: str, stdin: str | bytes = "", limits: Limits = Limits()) -> SandboxResult:  # noqa: B008 - frozen
     """Runs a program from its beginning to its end, as `__main__`, with `stdin` to read.
 
     `sys.exit()` and `sys.exit(0)` are an end like another; any other code is status `raised`.
@@ -63,7 +63,12 @@ class Session:
     """One child. Not for several threads at once."""
 
     def __init__(
-        self, code: str, limits: Limits, name: str, stdin: str = "", answering: Answering | None = None
+        self,
+        code: str,
+        limits: Limits,
+        name: str,
+        stdin: str | bytes = "",
+        answering: Answering | None = None,
     ) -> None:
         self._limits = limits
         self._answering = answering
@@ -86,14 +91,16 @@ class Session:
                 if is_last or not (isinstance(error, SandboxError) and self._server.is_lost):
                     raise
 
-    def call(self, name: str, *args: Any) -> SandboxResult:
+    def call(self, name: str, *args: Any, **keywords: Any) -> SandboxResult:
         """Calls a function of the program, such as `f` or `Class.method`, with plain data.
 
-        After a call that ended the child every further one has its status. Raises `ValueError` for arguments that
-        are no plain data.
+        Where the program's own code failed, or a call ended the child, every further call has that result. Raises
+        `ValueError` for arguments that are no plain data.
         """
-        sent = [_values.dumps(arg) for arg in args]
-        return self._do(self._limits.timeout_s, do="call", name=name, args=sent, keywords="null", keep=False)
+        if not self.started.ok:
+            return self.started
+        sent, named = [_values.dumps(arg) for arg in args], _values.dumps(keywords)
+        return self._do(self._limits.timeout_s, do="call", name=name, args=sent, keywords=named, keep=False)
 
     def close(self) -> None:
         """Ends the child and removes its folder."""
@@ -128,9 +135,9 @@ class Session:
         """A call for a checker: the value is the text that the program sent, for another sandbox to read."""
         return self._do(self._limits.timeout_s, decode=False, **request)
 
-    def _start(self, name: str, stdin: str) -> None:
+    def _start(self, name: str, stdin: str | bytes) -> None:
         self._pid, self._is_ready = 0, False
-        entry = _stream(stdin.encode("utf-8", "surrogatepass"))
+        entry = _stream(stdin if isinstance(stdin, bytes) else stdin.encode("utf-8", "surrogatepass"))
         self._streams, self._read = [_stream(), _stream()], [0, 0]
         self._channel, theirs = socket.socketpair()
         self._scratch = self._server.scratch()
