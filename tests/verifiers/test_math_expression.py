@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whet.errors import ConfigError, DataError
+from whet.rollouts.score import score_text
 from whet.sandbox import pool
 from whet.types import Example
 from whet.verifiers import math_expression
@@ -248,12 +249,71 @@ QUESTION = Example(id="math/1", prompt="Simplify $\\frac{84}{7} + x - x$ or find
     [
         ("\\boxed{\\frac{84}{7} + x - x}", "restated"),
         ("\\boxed{84/7+x-x}", "restated"),
+        ("\\boxed{x+84/7-x+0}", "restated"),
+        ("\\boxed{1\\cdot(-x+x+84/7)}", "restated"),
         ("\\boxed{12}", ""),
         ("\\boxed{\\frac{24}{2}}", ""),
     ],
 )
 def test_a_formula_of_the_question_is_no_answer_to_it(text: str, detail: str) -> None:
     assert MathExpression().score(text, "12", QUESTION).detail == detail
+
+
+def test_where_the_question_has_the_value_a_number_has_to_be_found_and_no_other_calculation() -> None:
+    question = Example(id="q", prompt="What is the value of $3+4$?", answer="7")
+    for text, detail in (
+        ("3+4", "restated"),
+        ("5+2", "restated"),
+        ("\\frac{14}{2}", ""),
+        ("7.0", ""),
+        ("7", ""),
+    ):
+        assert MathExpression().score(f"\\boxed{{{text}}}", "7", question).detail == detail
+    elsewhere = Example(id="q", prompt="How many of $12$ are left of $5$?", answer="7")
+    assert MathExpression().score("\\boxed{12-5}", "7", elsewhere).value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "gold", "found", "detail"),
+    [
+        ("Factor $x^2-1$.", "(x-1)(x+1)", "x^2-1+0", "restated"),
+        ("Factor $x^2-1$.", "(x-1)(x+1)", "-1+x^2", "restated"),
+        ("Factor $x^2-1$.", "(x-1)(x+1)", "(x+1)(x-1)", ""),
+        ("Which is larger, $\\frac{1}{2}$ or $\\frac{1}{3}$?", "0.5", "\\frac{1}{2}", ""),
+        ("Is it $x=-\\frac12$ or $x=1$?", "-0.5", "-\\frac12", ""),
+        ("Write $0.5$ as a fraction.", "\\frac{1}{2}", "0.5", "restated"),
+        ("Write $0.5$ as a fraction.", "\\frac{1}{2}", "\\frac{1}{2}", ""),
+    ],
+)
+def test_order_zeros_and_ones_make_no_other_formula(prompt: str, gold: str, found: str, detail: str) -> None:
+    question = Example(id="q", prompt=prompt, answer=gold)
+    assert PATIENT.score(f"\\boxed{{{found}}}", gold, question).detail == detail
+
+
+CANCELLING = [
+    "7+(\\sqrt{7}\\cdot 10^{53})^2-7\\cdot 10^{106}",
+    "\\pi\\cdot 10^{106}/3\\cdot3-\\pi\\cdot 10^{106}",
+    "\\sqrt{2}\\cdot 10^{60}-(\\sqrt{2}\\cdot 10^{60}-1)",
+    "\\sum_{k=1}^{1}((\\sqrt{7}\\cdot 10^{53})^2-7\\cdot 10^{106})",
+    "\\lim_{t\\to 0}((\\sqrt{7}\\cdot 10^{153})^2-7\\cdot 10^{306})",
+]
+
+
+@pytest.mark.parametrize("found", CANCELLING)
+@pytest.mark.parametrize(
+    "gold", ["5", "\\frac37", "\\sqrt2", "-1", "x^2+1", "2\\pi", "\\sum_{k=1}^n k", "10^{-20}"]
+)
+def test_a_formula_whose_parts_cancel_equals_no_other_value(gold: str, found: str) -> None:
+    assert verdict(gold, found) in ("wrong", "undecided")
+
+
+@pytest.mark.parametrize(
+    ("gold", "found"),
+    [("0", "\\sqrt{2}^2-2"), ("\\sqrt2^2-2", "0"), ("3", "\\sqrt{2}\\cdot 10^{9}-(\\sqrt{2}\\cdot 10^{9}-3)"),
+     ("\\sqrt{5}", "\\sqrt{5}\\cdot 10^{20}-(10^{20}-1)\\sqrt{5}")],
+)  # fmt: skip
+def test_a_value_that_is_left_when_parts_cancel_is_found(gold: str, found: str) -> None:
+    assert verdict(gold, found) == "right"
 
 
 def test_a_number_that_stands_in_the_question_may_be_its_answer() -> None:
@@ -317,13 +377,14 @@ def test_a_worker_scores_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert verdict("2\\sqrt{3}", "\\sqrt{12}") == "right"
 
 
-def test_a_lost_worker_leaves_the_answer_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_worker_is_a_failure_of_ours_and_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     class Gone:
         def call(self, *args: object, **limits: object) -> None:
             raise pool.WorkerLost("gone")
 
     monkeypatch.setattr(pool, "shared", Gone)
-    assert verdict("2\\sqrt{3}", "\\sqrt{12}") == "undecided"
+    gold = Example(id="e", prompt="", answer="2\\sqrt{3}")
+    assert score_text(MathExpression(name="math_expression"), gold, "\\boxed{\\sqrt{12}}").status == "error"
 
 
 def test_a_comparison_that_is_late_is_undecided() -> None:

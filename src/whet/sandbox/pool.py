@@ -132,8 +132,10 @@ class _Worker:
             self._process = spawn(command, pass_fds=(theirs.fileno(),))
         try:
             self.ask(_NOTHING, START_TIMEOUT_S)
-        except BaseException:
+        except BaseException as error:
             self.kill()
+            if isinstance(error, TimeoutError):  # not the call's own deadline
+                raise _frames.Closed(f"it did not start in {START_TIMEOUT_S:g} s") from None
             raise
 
     def ask(self, message: bytes, timeout_s: float) -> Any:

@@ -14,6 +14,7 @@ from whet.text.latex import TooLarge
 from whet.verifiers._math_compare import NotExact, Verdict, compare, exactly
 
 LOW, HIGH = 50, 100  # digits
+SURE = 40  # digits that agree
 POINTS, NEEDED_POINTS = 8, 3
 RECURSION_LIMIT = 5000  # a tree of 512 parts in a row, several frames each
 
@@ -87,7 +88,10 @@ def _at(tree: Tree, point: dict[str, Fraction]) -> tuple[Any, Any] | None:
 
 
 def _agree(gold: tuple[Any, Any], found: tuple[Any, Any]) -> bool:
-    """Whether the difference is one of rounding: it shrinks with more digits, and a real one does not."""
+    """Whether the difference is one of rounding: small beside the gold value, and it shrinks with more digits.
+
+    Small alone is a near miss; shrinking alone is what any formula does whose large parts cancel.
+    """
     from whet.verifiers._math_values import difference
 
     if gold == found:
@@ -95,8 +99,11 @@ def _agree(gold: tuple[Any, Any], found: tuple[Any, Any]) -> bool:
     if any(value - value != 0 for value in (*gold, *found)):
         return False  # an infinity
     low, high = (difference(g, f, digits) for g, f, digits in zip(gold, found, (LOW, HIGH), strict=True))
-    largest = max(abs(gold[1]), abs(found[1]))
-    return bool(high <= largest * Fraction(1, 10 ** (HIGH - 10)) or high * 10**30 <= low)
+    size = abs(gold[1])
+    if high * 10 ** (HIGH - 10) <= size:
+        return True
+    scale = size if size > 1e-30 else 1  # a zero that is computed is as small as its rounding
+    return bool(high * 10**SURE <= scale and high * 10**30 <= low)
 
 
 def _same_zeros(gold: Tree, found: Tree, points: list[dict[str, Fraction]], needs_positive: bool) -> Verdict:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from importlib.util import find_spec
 from typing import Literal
 
@@ -12,13 +10,13 @@ from pydantic import Field
 from whet.errors import DataError, missing_extra
 from whet.interfaces import Verifier
 from whet.sandbox import pool
-from whet.text.formula import TooBig, Tree, Unreadable, read
-from whet.text.latex import MAX_COMPLETION, TooLarge, canonical, final_answer, formulas_in
+from whet.text.latex import MAX_COMPLETION, TooLarge, canonical, final_answer
 from whet.text.tags import boxed, marked_answer
 from whet.types import Example, Score
 from whet.verifiers import _equality
 from whet.verifiers._answers import nothing_to_compare
 from whet.verifiers._math_compare import NotExact, compare, exactly
+from whet.verifiers._math_restated import is_restated
 
 LOAD_TIMEOUT_S = 60.0
 
@@ -54,8 +52,8 @@ class MathExpression(Verifier):
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
         """The value `right` or `wrong`; details `no_answer`, `wrong`, `restated` and `undecided`.
 
-        Raises `DataError` for an example whose answer is missing or beyond the limits, and `ConfigError` without
-        math-verify.
+        Raises `DataError` for an example whose answer is missing or beyond the limits, `ConfigError` without
+        math-verify, and `WorkerLost` where no worker can be had.
         """
         gold = _gold(str(answer), example)
         _needs_math_verify()
@@ -66,7 +64,7 @@ class MathExpression(Verifier):
             verdict = self._verdict(gold, found)
         except TooLarge:
             verdict = "undecided"
-        if verdict == "equal" and example is not None and _is_restated(found or "", gold, example.prompt):
+        if verdict == "equal" and example is not None and is_restated(found or "", gold, example.prompt):
             verdict = "restated"
         if verdict == "equal":
             return Score(value=self.right)
@@ -88,7 +86,7 @@ class MathExpression(Verifier):
             if verdict == "unread":
                 _call("load", timeout_s=LOAD_TIMEOUT_S, memory_mb=None)
                 verdict = str(_call("prove", gold, found, timeout_s=self.timeout_s, memory_mb=self.memory_mb))
-        except (pool.WorkerTimeout, pool.WorkerLost):
+        except pool.WorkerTimeout:
             return "undecided"
         except pool.WorkerRaised as error:
             if error.kind in ("MemoryError", "RecursionError"):
@@ -131,34 +129,3 @@ def _tagged(text: str) -> str | None:
     """The marked answer alone."""
     is_marked = len(text) > MAX_COMPLETION or marked_answer(text) is not None
     return final_answer(text) if is_marked else None
-
-
-def _is_restated(found: str, gold: str, prompt: str) -> bool:
-    """Whether the answer is a calculation copied from the question, and not the gold answer as it is written."""
-    form, gold_form = (_form(canonical(text).rpartition("=")[2]) for text in (found, gold))
-    # Without a form the gold answer has a unit, say, and `6` may well be it although the question has a 6.
-    is_compared = form is not None and (
-        gold_form is not None or any(isinstance(part, tuple) for part in form)
-    )
-    return is_compared and form != gold_form and form in _asked(prompt)
-
-
-@functools.lru_cache(maxsize=1024)
-def _asked(prompt: str) -> frozenset[Tree | None]:
-    """The formulas of a question and the sides of its equations."""
-    asked: set[Tree | None] = set()
-    for formula in formulas_in(prompt) or prompt.splitlines():
-        try:
-            text = canonical(formula)
-        except TooLarge:
-            continue
-        asked |= {_form(piece) for piece in (text, *re.split(r"[=,]", text))}
-    return frozenset(asked)
-
-
-def _form(text: str) -> Tree | None:
-    """What a canonical text writes, whichever notation it has for that; None for no formula."""
-    try:
-        return read(text)
-    except (Unreadable, TooBig):
-        return None
