@@ -72,7 +72,8 @@ f = lambda x: 1
 }
 
 EARLY_EXITS = {
-    "exit": "f = lambda x: sys.exit(0)",
+    "exit": "import sys\nf = lambda x: sys.exit(0)",
+    "plain exit": "f = lambda x: exit(0)",
     "exit while it is defined": "import sys\nsys.exit(0)",
     "exit without cleaning up": "import os\nf = lambda x: os._exit(0)",
     "exit at the end": "import atexit, os\natexit.register(os._exit, 0)\nf = lambda x: 1",

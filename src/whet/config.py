@@ -297,6 +297,8 @@ def _layer(source: str | Path | Mapping[str, Any]) -> yaml_source.Layer:
     known = shipped.names()
     close = difflib.get_close_matches(path.with_suffix("").as_posix().removeprefix("configs/"), known, 1)
     hint = f" Did you mean {close[0]}?" if close else ""
+    if path.name in registry.names("tasks"):
+        hint = f" It is a task: say it in a config, task: {{name: {path.name}}}, as whet init writes one."
     raise ConfigError(
         f"there is no file {str(path)!r} in {Path.cwd()}, nor a config of that name.{hint} "
         f"Shipped: {', '.join(known) or 'none'}"

@@ -37,6 +37,14 @@ class SettingWarning(UserWarning):
     """A setting that was given has no effect."""
 
 
+def nothing_to_compare(verifier: str, whose: str) -> DataError:
+    """The error of an example without an answer; a comparison with nothing would look like a reward."""
+    return DataError(
+        f"{verifier} compares with the answer, and {whose} has none: name the field that holds it in task.answer, or "
+        "choose a verifier that needs none, such as a function of your own"
+    )
+
+
 def missing_extra(purpose: str, package: str, extra: str) -> ConfigError:
     """The error of an optional package that is needed and not installed, with the command that installs it."""
     return ConfigError(

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Protocol
 
-from pydantic import Field, SerializeAsAny
+from pydantic import Field, SerializeAsAny, model_validator
 
 from whet import registry
-from whet.errors import ConfigError, DataError
+from whet.errors import ConfigError, DataError, nothing_to_compare
 from whet.registry import Plugin
 from whet.types import (
     Batch,
@@ -44,6 +44,10 @@ class Verifier(Plugin, ABC):
 
     references_win: ClassVar[bool] = False
     """Whether every demonstration has the full value, so that one that has not is a mistake in the data."""
+    needs_answer: ClassVar[bool] = False
+    """Whether it compares with the example's answer, so that an empty one is a mistake in the data."""
+    runs_apart: ClassVar[bool] = False
+    """Whether it has processes of its own, whose deadlines are facts about the completion."""
 
     isolation: Literal["none", "worker"] = "none"
     """worker: scores in a process of its own, which is killed at `timeout_s` and replaced when it dies. none: in the
@@ -56,8 +60,18 @@ class Verifier(Plugin, ABC):
         """Whether `score` mostly waits for another process, so that several at once take less time."""
         return self.isolation == "worker"
 
+    @model_validator(mode="after")
+    def _is_apart_once(self) -> Verifier:
+        if self.runs_apart and self.isolation == "worker":
+            raise ValueError(
+                f"{self.name} runs in processes of its own, which end in time: leave isolation at none"
+            )
+        return self
+
     def check(self, example: Example) -> None:
         """Raises `DataError` when the example lacks what every score of it needs. Asked before a run."""
+        if self.needs_answer and not example.answer.strip():
+            raise nothing_to_compare(self.name, example.id)
 
     @abstractmethod
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
@@ -103,6 +117,8 @@ class Task(Plugin, ABC):
 
         Raises `DataError` when `load` gave something else than a sequence of `Example` with texts in them.
         """
+        if split not in ("train", "test"):
+            raise DataError(f"{self.name} has the splits train and test; found {split!r}")
         found: object = self.load(split)
         if not isinstance(found, Sequence):
             raise DataError(

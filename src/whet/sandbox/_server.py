@@ -6,6 +6,7 @@ standard streams, `{"kill": pid}`. It ends when the socket closes, and its child
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import gc
 import json
@@ -192,6 +193,7 @@ def main() -> None:
         os.dup2(given, CONTROL, inheritable=False)
         os.close(given)
     control = socket.socket(fileno=CONTROL)
+    vars(builtins).update(exit=sys.exit, quit=sys.exit)  # which `site` makes, and it stays out
     for name in _PRELOADED:
         __import__(name)
     parent, settings = os.getppid(), json.loads(control.recv(2**16))

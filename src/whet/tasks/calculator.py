@@ -13,6 +13,7 @@ from whet.tasks._tools import calculate, calculate_apart
 from whet.text.tags import tagged
 from whet.turns import TurnTask
 from whet.types import Example, Turn
+from whet.verifiers._isolation import judged
 from whet.verifiers.numeric import Numeric
 
 TAG = "calculator"
@@ -95,7 +96,7 @@ class _Exchange:
             # The end of the text closes a call too: `sampling.stop` may have cut the tag away.
             return Turn(observation="\n".join(calculate_apart(tagged(f"{text}</{TAG}>", TAG))))
         verifier = self.task.verifier or self.task.default_verifier()
-        return Turn(done=True, score=verifier.score(text, self.example.answer, self.example))
+        return Turn(done=True, score=judged(verifier, text, self.example.answer, self.example))
 
 
 _VERIFIER = Numeric(name="numeric")

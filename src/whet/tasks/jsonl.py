@@ -32,8 +32,8 @@ class Jsonl(Task):
     """The split of `path`, when it is a Hub data set."""
     hub_test_split: str = "test"
     """The split of `test_path`, when it is a Hub data set."""
-    test_frac: float = Field(default=0.1, gt=0.0, lt=1.0)
-    """Share of the questions kept for testing when there is no `test_path`."""
+    test_frac: float = Field(default=0.1, gt=0.0, le=1.0)
+    """Share of the questions kept for testing when there is no `test_path`; 1 keeps every row, in the file's order."""
     prompt: str = "prompt"
     """The field with the prompt; rows without `prompt` may have `messages`. `a.b` is the field b inside a."""
     prompt_format: str = "{prompt}"

@@ -108,4 +108,4 @@ def _is_number(form: Tree) -> bool:
         signs, terms = {sign for sign, _ in form[1:]}, [term for _, term in form[1:]]
         is_mixed = len(terms) == 2 and {term[0] for term in terms} == {"number", "/"}
         return len(signs) == 1 and all(map(_is_number, terms)) and (len(terms) == 1 or is_mixed)
-    return form[0] == "number" or (form[0] == "/" and form[1][0] == form[2][0] == "number")
+    return form[0] == "number" or bool(form[0] == "/" and form[1][0] == form[2][0] == "number")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from whet.errors import DataError
+from whet.errors import DataError, nothing_to_compare
 from whet.interfaces import Verifier
 from whet.text.choices import LETTERS, chosen, plain
 from whet.types import Example, Score
-from whet.verifiers._answers import nothing_to_compare
 
 
 class Choice(Verifier):
@@ -18,6 +17,8 @@ class Choice(Verifier):
     Read are `B`, `(B)`, `B.`, `B)`, `**B**` and `The answer is B`: in the marked answer (`<answer>`, else `####`, else
     `\\boxed{}`), else in the last line, else after the last `answer is`. The letter of a word is none: `A dog` is no A.
     """
+
+    needs_answer: ClassVar[bool] = True
 
     column: str = "choices"
     """The field with the options: a list of texts, `{label: [...], text: [...]}`, or `{A: ..., B: ...}`. Rows without
@@ -31,7 +32,7 @@ class Choice(Verifier):
         Raises `DataError` for an answer that is neither a letter nor an option, and for options that are no texts.
         """
         if not answer:
-            raise nothing_to_compare("choice", example)
+            raise nothing_to_compare("choice", example.id if example else "it")
         options = _options(example, self.column)
         gold = _gold(answer, options, example)
         found = chosen(text, options)

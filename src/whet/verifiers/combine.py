@@ -39,6 +39,11 @@ class Combine(Verifier):
         """Whether a part does."""
         return any(part.verifier.waits for part in self.parts.values())
 
+    def check(self, example: Example) -> None:
+        """Raises `DataError` when the example lacks what a part needs."""
+        for part in self.parts.values():
+            part.verifier.check(example)
+
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
         """The sum, with the details of the parts joined as `answer:wrong form:missing_tag`.
 

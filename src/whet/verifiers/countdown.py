@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from typing import ClassVar
 
-from whet.errors import DataError
+from whet.errors import DataError, nothing_to_compare
 from whet.interfaces import Verifier
 from whet.text.expressions import MAX_DIGITS, Expression, NotAnExpression, read_expression
 from whet.text.tags import marked_answer
 from whet.types import Example, Score
-from whet.verifiers._answers import nothing_to_compare
 
 
 class Countdown(Verifier):
@@ -20,6 +20,8 @@ class Countdown(Verifier):
     may be used once each. The completion's expression is its marked answer (`<answer>`, else `####`, else `\\boxed{}`),
     else its last line; `= 154` may follow it. Powers, decimal points, signs and `//` are malformed.
     """
+
+    needs_answer: ClassVar[bool] = True
 
     must_use_all: bool = False
     """Every number has to be used."""
@@ -35,7 +37,7 @@ class Countdown(Verifier):
         """
         answer = str(answer)
         if not answer:
-            raise nothing_to_compare("countdown", example)
+            raise nothing_to_compare("countdown", example.id if example else "it")
         numbers, target = _asked(answer)
         expression, is_claimed = _found(text, target)
         if expression is None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import ClassVar, Literal
 
+from whet.errors import nothing_to_compare
 from whet.interfaces import Verifier
 from whet.text.tags import marked_answer
 from whet.types import Example, Score
-from whet.verifiers._answers import nothing_to_compare
 
 
 class Exact(Verifier):
     """Full value when the two texts are equal once both are normalised (with every setting off: as they are)."""
+
+    needs_answer: ClassVar[bool] = True
 
     extract: Literal["text", "tagged"] = "text"
     """text: the whole completion. tagged: its marked answer (`<answer>`, else `####`, else `\\boxed{}`)."""
@@ -30,7 +32,7 @@ class Exact(Verifier):
         Raises `DataError` when the example has no answer to compare with.
         """
         if not answer:
-            raise nothing_to_compare("exact", example)
+            raise nothing_to_compare("exact", example.id if example else "it")
         found = text if self.extract == "text" else marked_answer(text)
         if found is not None and self._normalised(found) == self._normalised(answer):
             return Score(value=self.right)

@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from whet.errors import DataError, missing_extra
+from whet.errors import DataError, missing_extra, nothing_to_compare
 from whet.interfaces import Verifier
 from whet.text.strict_json import NotJson, depth_of, json_text, read_json, same_json
 from whet.types import Example, Score
-from whet.verifiers._answers import nothing_to_compare
 
 _SHALLOW = 16
 
@@ -47,6 +46,13 @@ class JsonSchema(Verifier):
         if schema is not None and (fault := _fault(schema)):
             raise ValueError(f"expected a JSON schema in {self.path or 'json_schema'}: {fault}")
         return self
+
+    def check(self, example: Example) -> None:
+        """Raises `DataError` for a row without a schema, or without a value to compare with, where it needs them."""
+        if self._setting() is None:
+            _validator(self._of_row(example))
+        if self.compare:
+            self._gold(example.answer, example)
 
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
         """The value `right` or `wrong`; the detail says why it is wrong.
@@ -88,7 +94,7 @@ class JsonSchema(Verifier):
 
     def _gold(self, answer: str, example: Example | None) -> Any:
         if not answer:
-            raise nothing_to_compare("json_schema", example)
+            raise nothing_to_compare("json_schema", example.id if example else "it")
         try:
             return read_json(answer)
         except NotJson as reason:

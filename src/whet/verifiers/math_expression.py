@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from whet.errors import DataError, missing_extra
+from whet.errors import DataError, missing_extra, nothing_to_compare
 from whet.interfaces import Verifier
 from whet.sandbox import pool
 from whet.text.latex import MAX_COMPLETION, TooLarge, canonical, final_answer
 from whet.text.tags import boxed, marked_answer
 from whet.types import Example, Score
 from whet.verifiers import _equality
-from whet.verifiers._answers import nothing_to_compare
 from whet.verifiers._math_compare import NotExact, compare, exactly
 from whet.verifiers._math_restated import is_restated
 
@@ -30,6 +29,9 @@ class MathExpression(Verifier):
     is no answer to it. What needs more than rational arithmetic is computed in a worker process, which is killed when
     it is late; nothing of a completion is ever run. Needs the extra `math`.
     """
+
+    needs_answer: ClassVar[bool] = True
+    runs_apart: ClassVar[bool] = True
 
     extract: Literal["auto", "tagged"] = "auto"
     """auto: the last `<answer>` pair, else the last `####`, else the last `\\boxed{}`, else what follows `answer is`,
@@ -105,7 +107,7 @@ def _call(function: str, *args: str, timeout_s: float, memory_mb: int | None) ->
 def _gold(answer: str, example: Example | None) -> str:
     """The answer to compare with: all of it, or what it marks. Raises `DataError` when it cannot be read."""
     if not answer.strip():
-        raise nothing_to_compare("math_expression", example)
+        raise nothing_to_compare("math_expression", example.id if example else "it")
     marked = marked_answer(answer)
     gold = answer if marked is None else boxed(marked) or marked
     try:

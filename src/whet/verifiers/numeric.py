@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import re
 from fractions import Fraction
-from typing import Literal
+from typing import ClassVar, Literal
 
-from whet.errors import DataError
+from whet.errors import DataError, nothing_to_compare
 from whet.interfaces import Verifier
 from whet.text.numbers import answer_number, last_number, marked_number, only_number
 from whet.types import Example, Score
-from whet.verifiers._answers import nothing_to_compare
 
 Extract = Literal["auto", "tagged", "last", "strict", "flexible"]
 
@@ -22,6 +21,8 @@ class Numeric(Verifier):
     `$` and `%` are read as units: `50%` is 50. Which texts are numbers says `whet.text.numbers`. `strict` and
     `flexible` compare strings instead, by the GSM8K rules of lm-eval (`strict-match`, `flexible-extract`).
     """
+
+    needs_answer: ClassVar[bool] = True
 
     extract: Extract = "auto"
     """auto: the last `<answer>` pair, else the last `####`, else the last `\\boxed{}`, else the last number.
@@ -35,7 +36,7 @@ class Numeric(Verifier):
         """The value `right` or `wrong`; raises `DataError` when the answer holds no number."""
         answer = str(answer)  # a number is as good as its digits
         if not answer:
-            raise nothing_to_compare("numeric", example)
+            raise nothing_to_compare("numeric", example.id if example else "it")
         found: Fraction | str | None
         gold: Fraction | str
         if self.extract in ("strict", "flexible"):

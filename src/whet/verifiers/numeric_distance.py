@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from whet.errors import nothing_to_compare
 from whet.interfaces import Verifier
 from whet.types import Example, Score
-from whet.verifiers._answers import nothing_to_compare
 from whet.verifiers.numeric import gold_number, read_number
 
 
@@ -19,6 +19,8 @@ class NumericDistance(Verifier):
     The default table is the one that worked best on small sums in pippa. A dense reward teaches to come near, which is
     not the same as to be right: report the accuracy of `numeric` beside it.
     """
+
+    needs_answer: ClassVar[bool] = True
 
     extract: Literal["auto", "tagged", "last"] = "auto"
     """Where the number is looked for, as in `numeric`."""
@@ -42,7 +44,7 @@ class NumericDistance(Verifier):
         """The credit; details `no_answer` and, at any distance above 0, `wrong`."""
         answer = str(answer)  # a number is as good as its digits
         if not answer:
-            raise nothing_to_compare("numeric_distance", example)
+            raise nothing_to_compare("numeric_distance", example.id if example else "it")
         found, gold = read_number(text, self.extract), gold_number(answer)
         if found is None:
             return Score(value=self.no_number, detail="no_answer")

@@ -7,10 +7,9 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from whet.errors import DataError
+from whet.errors import DataError, nothing_to_compare
 from whet.interfaces import Verifier
 from whet.types import Example, Score
-from whet.verifiers._answers import nothing_to_compare
 
 
 class RegexPattern(Verifier):
@@ -36,6 +35,11 @@ class RegexPattern(Verifier):
             raise ValueError(f"expected a regular expression of Python, found {value!r} ({fault})")
         return value
 
+    def check(self, example: Example) -> None:
+        """Raises `DataError` for a row without a pattern, where rows hold them."""
+        if self.pattern is None:
+            _of_row(example.answer, example)
+
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
         """The value `right` or `wrong`, with the detail `no_match`; raises `DataError` for a row without a pattern."""
         pattern = self.pattern if self.pattern is not None else _of_row(answer, example)
@@ -46,7 +50,7 @@ class RegexPattern(Verifier):
 def _of_row(answer: str, example: Example | None) -> str:
     """The answer as a pattern."""
     if not answer:
-        raise nothing_to_compare("regex_pattern", example)
+        raise nothing_to_compare("regex_pattern", example.id if example else "it")
     if fault := _fault(answer):
         where = f" in the answer of {example.id}" if example else " as the answer"
         raise DataError(

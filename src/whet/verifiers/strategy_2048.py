@@ -6,7 +6,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -56,6 +56,8 @@ class Strategy2048(Verifier):
     random moves: `log2_tile_random`, `log2_score_random`, `won_random`.
     """
 
+    runs_apart: ClassVar[bool] = True
+
     mode: Literal["graded", "compatible"] = "graded"
     """compatible: 6x6 to the tile 2048, which random moves reach too; one game."""
     form: Literal["program", "order"] = "program"
@@ -81,6 +83,12 @@ class Strategy2048(Verifier):
         if isinstance(values, dict) and values.get("mode") == "compatible":
             return {"size": 6, "num_games": 1, **values}
         return values
+
+    @model_validator(mode="after")
+    def _compatible_is_one_game(self) -> Strategy2048:
+        if self.mode == "compatible" and self.num_games != 1:
+            raise ValueError("mode compatible has one game for each completion; leave num_games out")
+        return self
 
     @property
     def waits(self) -> bool:
