@@ -63,6 +63,13 @@ def verdict(text: str, answer: str = "B", example: Example | None = None) -> tup
         "So \\boxed{B}",
         "So \\boxed{\\text{B}}",
         "So \\boxed{(B)}",
+        "So the answer must be B.",
+        "I choose B",
+        "B is correct",
+        "Thus, B.",
+        "Answer B",
+        "<answer>B) A mirror</answer>",
+        "B. A mirror",
     ],
 )
 @pytest.mark.parametrize("example", [None, CITIES], ids=["letters", "options"])
@@ -104,6 +111,12 @@ def test_the_text_of_the_right_option_is_right(text: str) -> None:
         "\\boxed{A, B}",
         "It is (A) or (B)",
         "**A** **B**",
+        "The answer is B, but it could also be A",
+        "The answer is A. Or perhaps B.",
+        "<answer>B; otherwise A</answer>",
+        "<answer>A, perhaps B</answer>",
+        "#### B - or A",
+        "The answer is B? No, it is A.",
     ],
 )
 @pytest.mark.parametrize("answer", ["A", "B"])

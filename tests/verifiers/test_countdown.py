@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+import whet
 from whet import registry
 from whet.errors import DataError
 from whet.verifiers.countdown import Countdown
@@ -96,3 +97,10 @@ def test_problems_are_solved_by_their_own_answers_with_all_numbers() -> None:
         numbers, target = example.prompt.removesuffix("=").split(" make ")
         assert strict.score(example.answer, f"{numbers} = {target}").value == 1.0
         assert target not in numbers.split()
+
+
+@pytest.mark.parametrize(
+    "text", ["(25-3)×7", "(25 − 3) * 7", "\\boxed{(25-3)\\cdot 7}", "`(25-3)*7`.", "$(25-3)\\times 7 = 154$"]
+)
+def test_the_signs_of_print_and_latex_are_read(text):
+    assert whet.verifier("countdown").score(text, "3 7 25 = 154").value == 1.0

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+import whet
 from whet.errors import DataError
 from whet.types import Example
 from whet.verifiers.json_schema import JsonSchema
@@ -158,3 +159,9 @@ def test_a_schema_without_end_is_an_error_of_the_data_and_a_deep_text_is_not() -
     tree = {"type": "array", "items": {"anyOf": [{"$ref": "#"}, {"type": "integer"}]}}
     assert verdict("[" * 64 + "]" * 64, json_schema=tree)[1] in ("", "too_deep")
     assert verdict("[[[1]]]", json_schema=tree) == (1.0, "")
+
+
+def test_what_follows_thoughts_is_read():
+    judge = whet.verifier("json_schema", json_schema={"type": "object"})
+    assert judge.score('<think>Not [1, 2].</think>\n{"a": 1}', "").value == 1.0
+    assert judge.score('<think>{"a": 1}</think> none', "").value == 0.0

@@ -316,6 +316,29 @@ def test_a_value_that_is_left_when_parts_cancel_is_found(gold: str, found: str) 
     assert verdict(gold, found) == "right"
 
 
+@pytest.mark.parametrize(
+    ("gold", "found", "expected"),
+    [
+        ("5", "5 \\text{ or 6}", "wrong"),
+        ("5", "5 \\text{ or maybe 6 or 7}", "wrong"),
+        ("5", "5 \\text{ apples and 6 pears}", "wrong"),
+        ("5", "5 \\text{ apples}", "right"),
+        ("12\\text{ m}^2", "12\\text{ m}", "wrong"),
+        ("12\\text{ m}^2", "12\\text{ square meters}", "right"),
+        ("12\\text{ m}^2", "12", "right"),
+        ("1000000", "1 000 000", "right"),
+        ("1024", "1.024e3", "right"),
+        ("-2", "\\begin{vmatrix}1&2\\\\3&4\\end{vmatrix}", "wrong"),
+        ("\\begin{vmatrix}1&2\\\\3&4\\end{vmatrix}", "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}", "wrong"),
+        ("x", "x+\\lfloor x^2/100\\rfloor", "wrong"),
+        ("e^{x^2}+x^{40}", "e^{x^2}+(x^{20})^2", "right"),
+        ("\\sqrt{x^2}", "|x|", "right"),
+    ],
+)
+def test_units_hedges_and_ways_of_writing_numbers(gold: str, found: str, expected: str) -> None:
+    assert verdict(gold, found) == expected
+
+
 def test_a_number_that_stands_in_the_question_may_be_its_answer() -> None:
     assert MathExpression().score("\\boxed{a = 3}", "3", QUESTION).value == 1.0
 

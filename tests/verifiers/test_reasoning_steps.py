@@ -5,6 +5,7 @@ import time
 import pytest
 from pydantic import ValidationError
 
+import whet
 from whet.config import load_config
 from whet.verifiers.reasoning_steps import ReasoningSteps
 
@@ -127,3 +128,8 @@ def test_beside_the_answer_no_form_and_no_true_step_makes_a_wrong_one_right() ->
     best = verifier.score(f"<think>{steps}</think><answer>42</answer>", "42").value
     assert (best_wrong, bare_right, best) == (1.0, 2.0, 3.0)
     assert best_wrong < config.eval.threshold <= bare_right
+
+
+@pytest.mark.parametrize("again", ["1 + 1 = 2", "01+1=2", "1+1=02"])
+def test_a_step_that_is_only_spelled_otherwise_counts_once(again):
+    assert whet.verifier("reasoning_steps", cap=0.5).score(f"1+1=2\n{again}", "").value == 0.25

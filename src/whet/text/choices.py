@@ -12,7 +12,8 @@ LETTERS = "ABCDEFGHIJ"
 # Every repeat is bounded, so that a hostile text costs no square.
 _AND = r"(?:\s{0,3}(?:[,;/&|+]|\band\b|\bor\b)\s{0,3}|\s{1,3})(?:(?:option|choice)\s{1,3})?"
 _ENCLOSED = r"\([A-Ja-j]\)|[A-Ja-j]\)"
-_LETTER = rf"(?:{_ENCLOSED}|[A-J](?!\w)[.:]?)"
+_BEFORE_WORD = r"(?![\s]{1,3}(?!(?:and|or|because|since)\b)(?-i:[a-z]))"  # the article, or I
+_LETTER = rf"(?:{_ENCLOSED}|[A-J](?!\w)[.:]?{_BEFORE_WORD})"
 _ALONE = re.compile(rf"(?:(?:option|choice)\s{{1,3}})?{_LETTER}(?:{_AND}{_LETTER}){{0,20}}", re.IGNORECASE)
 _ENUMERATED = re.compile(rf"(?:{_ENCLOSED}|[A-J][.:](?=\s))(?:{_AND}{_LETTER}){{0,20}}(?!\w)")
 _POINTED_TO = re.compile(
@@ -21,7 +22,16 @@ _POINTED_TO = re.compile(
 )
 _SET_APART = re.compile(r"(?<![\w(])\(([A-J])\)(?!\w)|\b(?:[Oo]ption|[Cc]hoice)\s{1,3}([A-J])(?!\w)")
 _PHRASE = re.compile(
-    r"\b(?:answer|choice|option)\s{0,3}(?:\*\*|__)?\s{0,3}(?:\bis\b\s{0,3}:?|[:=])(?:\*\*|__)?", re.IGNORECASE
+    r"\b(?:answer|choice|option)\s{0,3}(?:\*\*|__)?\s{0,3}"
+    r"(?:\b(?:is|(?:must|should|would|has to|will) be)\b\s{0,3}:?|[:=])(?:\*\*|__)?"
+    r"|\bI\s{1,3}(?:choose|chose|pick|select)\b|^(?:thus|hence|therefore|so|answer)\b,?(?=\s{1,3}\(?[A-J]\b)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_IS_RIGHT = re.compile(r"^(?:option |choice )?\(?([A-J])\)? is (?:the )?(?:correct|right)\b", re.IGNORECASE)
+_HEDGE = re.compile(
+    r"\b(?:or|perhaps|maybe|possibly|also|could|might|otherwise|alternatively|no|actually)\b[^\n]{0,40}?"
+    r"(?<!\w)\(?((?-i:[A-J]))(?!\w)(?!\s{1,3}(?-i:[a-z]))",
+    re.IGNORECASE,
 )
 _LATEX = r"\\(?:text|textbf|mathrm|mathbf|boxed)\s?"
 _BOLD_LETTER = re.compile(rf"(?<!\w)(?:\*\*|__|{_LATEX}\{{)\(?([A-J])[.:)]?(?:\*\*|__|\}})(?!\w)")
@@ -32,7 +42,8 @@ def chosen(text: str, options: Sequence[str] = ()) -> frozenset[str]:
     """The letters that a completion ends up with; empty when it chooses nothing that there is.
 
     The marked answer decides (`<answer>`, else `####`, else `\\boxed{}`). Without one: the last line, when it is only
-    letters or an option's text; else what follows the last `answer is`; else the letters set apart in the last line.
+    letters or an option's text; else what follows the last `answer is`, `I choose` or `thus`; else the letters set
+    apart in the last line. A letter after `or`, `perhaps` and the like is chosen too.
     The letter of a word is none: `A dog` chooses nothing.
     """
     marked = marked_answer(text)
@@ -43,6 +54,10 @@ def chosen(text: str, options: Sequence[str] = ()) -> frozenset[str]:
         found = _first(_POINTED_TO, pointed_to, options)
     if not found and (marked is not None or pointed_to is None):
         found = _first(_ENUMERATED, last, options)
+    if not found and (is_right := _IS_RIGHT.match(_undecorated(last))):
+        found = frozenset(is_right[1].upper())
+    if pointed_to is not None and not _by_text(pointed_to, options):
+        found |= frozenset(_HEDGE.findall(_undecorated(pointed_to)))
     if marked is not None or (not found and pointed_to is None):
         found |= _set_apart(last)
     return found & frozenset(LETTERS[: len(options) or len(LETTERS)])

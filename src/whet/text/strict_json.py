@@ -24,11 +24,15 @@ class NotJson(Exception):
 def json_text(text: str) -> str:
     """Where the JSON of a completion is: in all of it, else in what it marks.
 
-    All of it when it is JSON; else the last `<answer>`, and in it or in the completion the first fenced block
-    (the first of ```` ```json ````, if there is one); else what `####` or `\\boxed{}` marks.
+    All of it when it is JSON, or what follows the thoughts in `<think>`; else the last `<answer>`, and in it or in the
+    completion the first fenced block (the first of ```` ```json ````, if there is one); else what `####` or
+    `\\boxed{}` marks.
     """
     if _is_json(text):
         return text
+    thought, end, said = text.rpartition("</think>")
+    if end and "<think>" in thought:
+        return json_text(said)
     pairs = tagged(text, "answer")
     place = pairs[-1] if pairs else text
     blocks: list[tuple[str, str]] = _FENCED.findall(place)

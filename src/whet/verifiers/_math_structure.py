@@ -37,8 +37,12 @@ def structure(text: str) -> Answer:
     alone = re.fullmatch(r"\\text ?\{([^{}]*)\}", text)
     if alone and re.search(r"[,(\d]", alone[1]):
         text = alone[1].strip()
+    if _SPACED.fullmatch(text):
+        return Answer("value", text.replace(" ", ""))
+    if scientific := _SCIENTIFIC.fullmatch(text):
+        return Answer("value", f"{scientific[1]}*10^{{{int(scientific[2])}}}")
     matrix = _MATRIX.fullmatch(text)
-    if matrix:
+    if matrix and matrix[1] not in ("vmatrix", "Vmatrix"):  # which are a number
         rows = [row.split("&") for row in matrix[2].split("⏎") if row.strip()]
         return Answer("matrix", text, tuple(Answer("row", "()", tuple(map(structure, row))) for row in rows))
     return _separated(text) or _bracketed(text) or _plus_minus(text) or Answer("value", text)
@@ -83,6 +87,8 @@ def mirrored(sides: list[str], signs: list[str]) -> tuple[list[str], list[str]]:
 
 _OPEN, _CLOSE = "([{⟅", ")]}⟆"
 _THOUSANDS = re.compile(r"(?<![\d,.])\d{1,3}(?:,\d{3})+(?![\d,])")
+_SPACED = re.compile(r"-?\d{1,3}(?: \d{3})+(?:\.\d+)?")
+_SCIENTIFIC = re.compile(r"(-?\d+(?:\.\d+)?)[eE]([+-]?\d{1,3})")
 _MEMBER_OF = re.compile(r"^[A-Za-z]\s*\\in(?![A-Za-z])\s*")
 _LEADING_PROSE = re.compile(
     r"^(?:[A-Za-z']+ +){1,12}(?:is|are|equals)(?: +(?:equal to|exactly))?\s*:?\s+(?=[\\\d(\[.-]|[A-Za-z]\b)"

@@ -22,6 +22,10 @@ _PLAIN = re.compile(
 )
 
 
+_HEDGES = re.compile(r"\d|\b(?:or|and|maybe|perhaps|possibly|not)\b", re.IGNORECASE)
+"""No unit, but another answer beside the first."""
+
+
 def without_unit(text: str) -> tuple[str, frozenset[str]]:
     """A canonical text without its unit, and the known units in that: none of `5 apples`."""
     text = text.strip()
@@ -32,6 +36,7 @@ def without_unit(text: str) -> tuple[str, frozenset[str]]:
         found is None
         or (found.re is _PLAIN and not _is_unit(found[2]))
         or not re.search(r"[\dA-Za-z]", found[1])
+        or _HEDGES.search(re.sub(r"\^\s*\{?\s*-?\d", "", found[2]))
     ):
         return text, frozenset()
     words = re.findall(r"[a-z]+|\^\s*\{?\s*-?\d", found[2].replace("\\text", " ").lower())
@@ -51,7 +56,9 @@ def _known(words: list[str]) -> frozenset[str]:
 
 
 def clash(one: frozenset[str], other: frozenset[str]) -> bool:
-    """Whether two units are known to differ: in what they measure by, or in the power where both say one."""
+    """Whether two units are known to differ: in what they measure by, or in the power of the same."""
     powers = [{part for part in unit if part[0] == "^"} for unit in (one, other)]
     bases = one - powers[0], other - powers[1]
-    return any(all(pair) and pair[0] != pair[1] for pair in (powers, bases))
+    if all(bases):
+        return one != other
+    return all(powers) and powers[0] != powers[1]

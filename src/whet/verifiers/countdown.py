@@ -84,12 +84,32 @@ def _integer(text: str) -> int:
     return int(text)
 
 
+_SIGNS = {
+    "\\times": "*",
+    "\\cdot": "*",
+    "\\div": "/",
+    "×": "*",
+    "·": "*",
+    "÷": "/",
+    "−": "-",
+    "\\left(": "(",
+    "\\right)": ")",
+}
+
+
+def _plainly(answer: str) -> str:
+    """The signs of print and of LaTeX as those of a keyboard, without a full stop, dollars or backticks around it."""
+    for sign, plain in _SIGNS.items():
+        answer = answer.replace(sign, plain)
+    return answer.strip(" `$\t").removesuffix(".").strip(" `$\t")
+
+
 def _found(text: str, target: int) -> tuple[Expression | None, bool]:
     """A completion's expression, and whether what it says of its value is true; no claim is."""
     answer = marked_answer(text)
     if answer is None:
         answer = next((line for line in reversed(text.splitlines()) if line.strip()), "")
-    left, equals, claim = answer.partition("=")
+    left, equals, claim = _plainly(answer).partition("=")
     try:
         return read_expression(left), not equals or _integer(claim) == target
     except NotAnExpression:

@@ -39,12 +39,17 @@ class ReasoningSteps(Verifier):
 
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:
         """A value from 0 to `cap`; details `no_steps` and `wrong_step`."""
-        steps = {(left, right): _holds(left, right) for left, right in _STEP.findall(text)}
+        steps = {tuple(map(_spelled, step)): _holds(*step) for step in _STEP.findall(text)}
         if not steps:
             return Score(value=0.0, detail="no_steps")
         right = sum(steps.values())
         value = self.cap * right / max(len(steps), self.target_steps)
         return Score(value=value, detail="" if right == len(steps) else "wrong_step")
+
+
+def _spelled(side: str) -> str:
+    """One way of writing a side: without spaces, commas and zeros in front."""
+    return re.sub(r"(?<![\d.])0+(?=\d)", "", re.sub(r"[\s,]", "", side))
 
 
 def _holds(left: str, right: str) -> bool:
