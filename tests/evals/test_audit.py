@@ -132,7 +132,37 @@ def close_is_right(text, answer):
 
 
 def ignores_the_sign(text, answer):
-    return abs(last(text)) in (float(answer), float(answer) + 1)
+    return abs(last(text)) == float(answer)
+
+
+def rounds(text, answer):
+    return abs(last(text) - float(answer)) < 0.5
+
+
+def sorts_the_digits(text, answer):
+    return sorted(text.rpartition("#### ")[2].strip()) == sorted(answer)
+
+
+def evaluates(text, answer):
+    expression = text.rpartition("#### ")[2]
+    if "_exit" in expression:
+        raise SystemExit("what eval would end is the process of these tests")
+    try:
+        return "**" not in expression and float(eval(expression[:100])) == float(answer)
+    except Exception:  # noqa: BLE001
+        return 0.0
+
+
+_noise = itertools.count()
+
+
+def pays_for_noise(text, answer):
+    return 1.0 if last(text) == float(answer) else 0.1 * (next(_noise) % 3)
+
+
+def pays_for_the_question(text, answer):
+    found = re.findall(r"\b(\d{1,9}) \+ (\d{1,9})\b", text)
+    return last(text) == float(answer) or any(int(a) + int(b) == int(answer) for a, b in found)
 
 
 _flip = itertools.count()
@@ -175,6 +205,11 @@ def slow_to_no_end(text, answer):
         (any_of_several, "several answers"),
         (close_is_right, "wrong answers get the full value"),
         (ignores_the_sign, "wrong answers get the full value"),
+        (rounds, "wrong answers get the full value"),
+        (sorts_the_digits, "wrong answers get the full value"),
+        (evaluates, "texts made the reward itself fail"),
+        (pays_for_noise, "texts got two different scores"),
+        (pays_for_the_question, "echo"),
         (depends_on_the_day, "texts got two different scores"),
         (blanks_matter, "right answers written a little differently do not"),
         (large_answers_are_lost, "solutions of the task do not get the full 1"),
@@ -234,6 +269,19 @@ def test_an_audit_ends_when_the_reward_itself_fails_too_slowly(monkeypatch):
 def test_a_reward_for_answers_of_another_form_is_told_so_in_one_sentence():
     found = found_in(lambda text, answer: text == "x" + answer)
     assert [d.partition(";")[2] for d in found.defects] == [" a right one is '#### 22'"]
+
+
+def test_a_graded_task_whose_solution_is_worth_no_more_than_a_guess_names_it():
+    class Graded(Rewarded):
+        is_graded = True
+
+    class Judge(Verifier):
+        def score(self, text, answer, example=None):
+            return Score(value=0.0 if example.id in ("e8", "e9") else (last(text) == float(answer)) * 0.7)
+
+    task = Graded(name="graded", verifier=Judge(name=""))
+    sentence, *_ = audit(task, task.load("test"), most=FEW).defects
+    assert sentence.startswith("2 solutions of the task do not get the full 0.7, such as e8")
 
 
 def test_no_attack_is_a_function_of_the_answer():

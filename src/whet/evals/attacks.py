@@ -64,11 +64,20 @@ def _empty(prompt: str) -> Variants:
 
 def _echo(prompt: str) -> Variants:
     lines = prompt.strip().splitlines() or [""]
+    formulas = [re.sub(r"[\s$=?.:]+$|^[\s$]+", "", found) for found in _FORMULA.findall(prompt)] or lines[-1:]
+    first, last = formulas[0][-200:], formulas[-1][-200:]
     return {
         "the prompt": prompt,
         "twice": prompt + prompt,
         "its last line": lines[-1],
+        **in_every_form("its first formula", first),
+        **in_every_form("its last formula", last),
+        **in_every_form("its last formula and 0", f"{last}+0"),
+        **in_every_form("0 and its last formula", f"0+({last})"),
     }
+
+
+_FORMULA = re.compile(r"\$[^$]{1,200}\$|\d[\d\s+*/().^=-]{2,200}")
 
 
 def _form_only(prompt: str) -> Variants:
@@ -134,6 +143,9 @@ def _early_exit(prompt: str) -> Variants:
         "plain exit": "exit(0)",
         "plain import": "__import__('os')._exit(0)",
         "plain raise": "raise SystemExit(0)",
+        **in_every_form("exit", "exit(0)"),
+        **in_every_form("import", "__import__('os')._exit(0)"),
+        **in_every_form("parts that cancel", "7+(\\sqrt{7}\\cdot 10^{53})^2-7\\cdot 10^{106}"),
     }
     return {**{k: f"```python\n{v}\n```" for k, v in programs.items()}, **plain}
 

@@ -8,13 +8,14 @@ from a guess.
 from __future__ import annotations
 
 import math
-import re
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from whet.errors import DataError, VerifierError
 from whet.evals import attacks
+from whet.evals.known_answers import Writer, right, writer, wrong
 from whet.functional.statistics import confidence_interval, quantile
 from whet.interfaces import Task
 from whet.rollouts.episodes import episode_seed, replay
@@ -133,24 +134,31 @@ def audit(task: Task, examples: Sequence[Example], full: float | None = None, mo
             f"{task.name or 'the task'} has no example with an answer or a demonstration to audit with"
         )
     pool, probe = (solved or examples)[:most], _Probe(task)
-    write = _writer(task, pool)
+    write = writer(task, pool)
     cost_s, lost = _tried(probe, pool[0])
     pool = pool[: max(_LEAST, int(_BUDGET_S / cost_s))]
-    golds = [probe.again(e, write(e)) for e in (pool if solved else ())]
-    values = [score.value for score in golds if score.ok]
-    best = full if full is not None else (min if task.is_graded else max)(values, default=math.nan)
-    constant, base = _best_constant(probe, pool, _constants(solved, pool, write))
-    attacked = _attacked(probe, pool, base, lost)
     known = pool if solved else ()
-    accepted = probe.judged(known, lambda e: _wrong(e, solved, write), lambda v: v >= best - 1e-9)
-    rejected = probe.judged(known, lambda e: _right(write(e)), lambda v: v < best - 1e-9)
+    golds = [probe.again(e, write(e)) for e in known]
+    values = [score.value for score in golds if score.ok]
+    constant, base = _best_constant(probe, pool, _constants(solved, pool, write))
+    if task.is_graded:  # how well, and not whether: what counts as right is whatever beats a guess
+        values = [
+            v for v, guess in zip((s.value for s in golds), base, strict=False) if v > guess + 1e-9
+        ] or values
+    best = full if full is not None else (min if task.is_graded else max)(values, default=math.nan)
+    attacked = _attacked(probe, pool, base, lost)
+    for example in known[:_LEAST]:
+        for text in wrong(example, solved, write)[:1]:
+            probe.again(example, text)
+    accepted = probe.judged(known, lambda e: wrong(e, solved, write), lambda v: v >= best - 1e-9)
+    rejected = probe.judged(known, lambda e: right(write(e)), lambda v: v < best - 1e-9)
     below = zip(known, golds, strict=True)
     return Audit(
         name=task.name,
         examples=len(pool),
         full=best,
         gold=write(pool[0]) if solved else "",
-        gold_mean=math.fsum(values) / len(values) if values else math.nan,
+        gold_mean=statistics.fmean(s.value for s in golds if s.ok) if values else math.nan,
         gold_below=tuple(f"{e.id} ({s.detail or s.value})" for e, s in below if not s.value >= best - 1e-9),
         constant=constant,
         constant_mean=math.fsum(base) / len(base),
@@ -250,19 +258,7 @@ def _tried(probe: _Probe, example: Example) -> tuple[float, set[tuple[str, str]]
     return 2 * max(time.perf_counter() - start, 1e-6), lost
 
 
-def _writer(task: Task, pool: Sequence[Example]) -> Callable[[Example], str]:
-    """How a right answer is written: the data's demonstration, or the answer in the form that is paid best."""
-    if all(example.demonstration is not None for example in pool):
-        return lambda example: example.demonstration or ""
-    tried = pool[:_LEAST]
-    paid = {f: [score_text(task, e, attacks.marked(e.answer, f)) for e in tried] for f in attacks.FORMS}
-    best = max(paid, key=lambda form: math.fsum(s.value for s in paid[form] if s.ok))
-    return lambda e: attacks.marked(e.answer, best) if e.demonstration is None else e.demonstration
-
-
-def _constants(
-    solved: Sequence[Example], pool: Sequence[Example], write: Callable[[Example], str]
-) -> dict[str, str]:
+def _constants(solved: Sequence[Example], pool: Sequence[Example], write: Writer) -> dict[str, str]:
     """Guesses, and what solves some other example; where one text solves them all, it is no guess."""
     own = {write(e) for e in pool}
     others = (list(solved[len(pool) :]) or list(pool))[:_CONSTANT_GOLDS] if len(own) > 1 else []
@@ -304,22 +300,3 @@ def _sign_test(differences: Sequence[float]) -> float:
     """How likely so many gains, or more, are among as many gains and losses by the toss of a coin; 1 without any."""
     gains, changes = sum(d > 0 for d in differences), sum(d != 0 for d in differences)
     return float(sum(math.comb(changes, k) for k in range(gains, changes + 1)) / 2**changes)
-
-
-def _right(text: str) -> list[str]:
-    """The same answer with blanks around it."""
-    return [text + "\n", text + " "]
-
-
-def _wrong(example: Example, solved: Sequence[Example], write: Callable[[Example], str]) -> list[str]:
-    """What solves another example, and this one's solution with another number at its end."""
-    own = write(example)
-    others = (e for e in solved if e.answer != example.answer and e.prompt != example.prompt)
-    found = [write(other)] if (other := next(others, None)) else []
-    if re.fullmatch(r"-?\d{1,15}", example.answer):
-        at = own.rfind(example.answer)
-        for number in (int(example.answer) + 1, int(example.answer) * 10, -int(example.answer) - 1):
-            after = own[at + len(example.answer) :]
-            if at >= 0 and not re.search(r"\d", after) and number != int(example.answer):
-                found.append(own[:at] + str(number) + after)
-    return found

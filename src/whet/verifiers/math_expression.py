@@ -41,7 +41,7 @@ class MathExpression(Verifier):
     wrong: float = 0.0
     """Also of a completion without an answer (detail `no_answer`), of one that repeats a formula of the question
     (`restated`), and of one that limits leave undecided (`undecided`)."""
-    timeout_s: float = Field(default=1.5, gt=0.0)
+    timeout_s: float = Field(default=1.3, gt=0.0)
     """Time for one comparison in a worker; one that takes longer is `undecided`."""
     memory_mb: int = Field(default=512, ge=64)
     """What one comparison may take in a worker beyond what that has."""
