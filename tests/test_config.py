@@ -471,3 +471,8 @@ def test_a_dumped_config_names_its_plugins_with_every_setting(load: Load) -> Non
     start = lines.index("policy:")
     assert lines[start : start + 3] == ["policy:", "  name: ./mine.py:MyPolicy", "  width: 8"]
     assert "verifier:" not in lines
+
+
+def test_a_task_in_place_of_a_config_is_told_how_to_name_it() -> None:
+    with pytest.raises(ConfigError, match=r"It is a task: say it in a config, task: \{name: countdown\}"):
+        load_config(["countdown"])

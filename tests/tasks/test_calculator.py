@@ -124,3 +124,9 @@ def test_every_error_can_be_written_by_a_tokenizer_of_the_tasks_texts(task):
         task.start(EXAMPLE, 0).step(f"<calculator>{call}</calculator>").observation for call in calls
     )
     assert set(said) <= characters
+
+
+def test_a_reward_of_ones_own_has_its_worker_and_its_deadline(tmp_path) -> None:
+    (tmp_path / "slow.py").write_text("def score(text, answer):\n    while True: pass\n")
+    task = calculator(verifier={"name": f"{tmp_path / 'slow.py'}:score", "timeout_s": 0.3})
+    assert replay(task, EXAMPLE, 0, ["7006652"], "stop").status == "timeout"

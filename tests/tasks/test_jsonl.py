@@ -334,3 +334,15 @@ def test_without_the_extra_a_name_of_the_hub_gives_the_command(monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ConfigError, match=r"pip install datasets \(.*'\.\[data\]'\)"):
         Jsonl(path="someone/sums").examples("train")
+
+
+def test_a_test_frac_of_one_keeps_the_whole_file_for_testing_in_its_order(write) -> None:
+    rows = [{"prompt": f"{n}?", "answer": str(n)} for n in range(30)]
+    task = Jsonl(path=write(*rows), test_frac=1, verifier=Exact(name="exact"))
+    assert [e.answer for e in task.examples("test")] == [str(n) for n in range(30)]
+
+
+def test_a_split_that_there_is_not_is_named(write) -> None:
+    task = Jsonl(path=write({"prompt": "1?", "answer": "1"}), verifier=Exact(name="exact"))
+    with pytest.raises(DataError, match="the splits train and test; found 'val'"):
+        task.examples("val")  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from pydantic import ValidationError
 
 from whet import registry
 from whet.errors import DataError
@@ -69,3 +70,24 @@ def test_a_verifier_that_compares_refuses_an_example_without_an_answer(name: str
 def test_an_answer_may_be_a_number(name: str) -> None:
     verifier = registry.build("verifiers", name)
     assert [verifier.score("7.5", answer).value == 1.0 for answer in (7.5, 7)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "name", ["choice", "countdown", "exact", "math_expression", "numeric", "regex_pattern"]
+)
+def test_an_example_without_an_answer_is_refused_before_a_run_where_one_is_compared_with(name: str) -> None:
+    judge = registry.build("verifiers", {"name": name})
+    judge.check(Example(id="row/7", prompt="p", answer="7"))
+    with pytest.raises(DataError, match="row/7"):
+        judge.check(Example(id="row/7", prompt="p"))
+    with pytest.raises(DataError, match="row/7"):
+        parts = {"a": {"verifier": name}, "b": {"verifier": "length"}}
+        registry.build("verifiers", {"name": "combine", "parts": parts}).check(
+            Example(id="row/7", prompt="p")
+        )
+
+
+@pytest.mark.parametrize("name", ["code_tests", "math_expression", "strategy_2048"])
+def test_what_runs_apart_already_takes_no_worker_whose_deadline_would_be_ours(name: str) -> None:
+    with pytest.raises(ValidationError, match="leave isolation at none"):
+        registry.load("verifiers", name)(name=name, isolation="worker")

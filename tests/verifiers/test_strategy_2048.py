@@ -263,3 +263,8 @@ def test_equal_completions_have_equal_scores():
 def test_a_row_without_a_game_is_an_error():
     with pytest.raises(DataError, match="needs the column game"):
         whet.verifier("strategy_2048").score("", "", Example(id="e", prompt="p"))
+
+
+def test_the_compatible_mode_has_one_game():
+    with pytest.raises(ValueError, match="one game"):
+        whet.verifier("strategy_2048", mode="compatible", num_games=3)

@@ -38,15 +38,19 @@ def is_restated(found: str, gold: str, prompt: str) -> bool:
 @functools.lru_cache(maxsize=1024)
 def _asks_for(prompt: str, gold: str) -> bool:
     """Whether a calculation in the question has the value of a gold number."""
-    for text in _pieces(prompt):
-        form = _form(text)
-        if form is not None and not _is_number(form) and not symbols(form):
-            try:
-                if compare(gold, text, exactly) == "equal":
-                    return True
-            except (NotExact, TooLarge, TooBig):
-                continue
-    return False
+    return any(_is_calculation(text) and _is_exactly(gold, text) for text in _pieces(prompt))
+
+
+def _is_calculation(text: str) -> bool:
+    form = _form(text)
+    return form is not None and not _is_number(form) and not symbols(form)
+
+
+def _is_exactly(gold: str, text: str) -> bool:
+    try:
+        return compare(gold, text, exactly) == "equal"
+    except (NotExact, TooLarge, TooBig):
+        return False
 
 
 @functools.lru_cache(maxsize=1024)
