@@ -1,5 +1,12 @@
 """The errors that a person can mend: each says what was expected, what was found, where, and what to do."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from whet.types import Example
+
 
 class WhetError(Exception):
     """A problem with a person's input. The command line prints it without a traceback and exits with code 2."""
@@ -37,8 +44,9 @@ class SettingWarning(UserWarning):
     """A setting that was given has no effect."""
 
 
-def nothing_to_compare(verifier: str, whose: str) -> DataError:
+def nothing_to_compare(verifier: str, example: Example | None) -> DataError:
     """The error of an example without an answer; a comparison with nothing would look like a reward."""
+    whose = "it" if example is None else example.id
     return DataError(
         f"{verifier} compares with the answer, and {whose} has none: name the field that holds it in task.answer, or "
         "choose a verifier that needs none, such as a function of your own"

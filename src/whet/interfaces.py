@@ -71,7 +71,7 @@ class Verifier(Plugin, ABC):
     def check(self, example: Example) -> None:
         """Raises `DataError` when the example lacks what every score of it needs. Asked before a run."""
         if self.needs_answer and not example.answer.strip():
-            raise nothing_to_compare(self.name, example.id)
+            raise nothing_to_compare(self.name, example)
 
     @abstractmethod
     def score(self, text: str, answer: str, example: Example | None = None) -> Score:

@@ -105,9 +105,8 @@ class Audit:
                 f"right answers get {self.gold_mean:.3g} on average, a constant one ({self.constant}) as much; a right "
                 f"one is {self.gold[-60:]!r}"
             )
-            known = (
-                known[:1] if self.full > self.constant_mean else []
-            )  # without a full value nothing else is known
+            # Without a full value nothing else is known.
+            known = known[:1] if self.full > self.constant_mean else []
         for what, cases in (
             *known,
             ("texts got two different scores", self.undetermined),
@@ -142,9 +141,8 @@ def audit(task: Task, examples: Sequence[Example], full: float | None = None, mo
     values = [score.value for score in golds if score.ok]
     constant, base = _best_constant(probe, pool, _constants(solved, pool, write))
     if task.is_graded:  # how well, and not whether: what counts as right is whatever beats a guess
-        values = [
-            v for v, guess in zip((s.value for s in golds), base, strict=False) if v > guess + 1e-9
-        ] or values
+        beating = [s.value for s, guess in zip(golds, base, strict=False) if s.value > guess + 1e-9]
+        values = beating or values
     best = full if full is not None else (min if task.is_graded else max)(values, default=math.nan)
     attacked = _attacked(probe, pool, base, lost)
     for example in known[:_LEAST]:

@@ -43,8 +43,8 @@ class Limits:
             "file_mb",
             "disk_mb",
             "open_files",
-            "output_kb",
             "threads",
+            "output_kb",
         )
         if self.total_s is not None and not self.total_s > 0:
             raise ConfigError(f"total_s of a sandbox is above zero; found {self.total_s!r}")

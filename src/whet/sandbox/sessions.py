@@ -104,9 +104,8 @@ class Session:
 
     def close(self) -> None:
         """Ends the child and removes its folder."""
-        if (
-            self._pid == 0 or self._channel.fileno() < 0 or os.getpid() != self._owner
-        ):  # a fork has only a copy
+        is_copy = os.getpid() != self._owner  # in a fork
+        if is_copy or self._pid == 0 or self._channel.fileno() < 0:
             return
         if self._ended is None:
             self._channel.shutdown(socket.SHUT_WR)  # no more requests: an honest child goes by itself

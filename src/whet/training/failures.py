@@ -12,6 +12,7 @@ from whet.types import Example, Score
 _REFERENCES = 32
 """How many references are tried before a run, from the first example to the last; `whet audit` tries more."""
 _CHECKED = 10_000
+"""How many examples are looked at before a run."""
 
 
 def check_rewards(task: Task, examples: Sequence[Example], threshold: float) -> None:

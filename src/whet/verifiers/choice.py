@@ -32,7 +32,7 @@ class Choice(Verifier):
         Raises `DataError` for an answer that is neither a letter nor an option, and for options that are no texts.
         """
         if not answer:
-            raise nothing_to_compare("choice", example.id if example else "it")
+            raise nothing_to_compare("choice", example)
         options = _options(example, self.column)
         gold = _gold(answer, options, example)
         found = chosen(text, options)

@@ -37,7 +37,7 @@ class Countdown(Verifier):
         """
         answer = str(answer)
         if not answer:
-            raise nothing_to_compare("countdown", example.id if example else "it")
+            raise nothing_to_compare("countdown", example)
         numbers, target = _asked(answer)
         expression, is_claimed = _found(text, target)
         if expression is None:

@@ -32,7 +32,7 @@ class Exact(Verifier):
         Raises `DataError` when the example has no answer to compare with.
         """
         if not answer:
-            raise nothing_to_compare("exact", example.id if example else "it")
+            raise nothing_to_compare("exact", example)
         found = text if self.extract == "text" else marked_answer(text)
         if found is not None and self._normalised(found) == self._normalised(answer):
             return Score(value=self.right)

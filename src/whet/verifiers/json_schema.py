@@ -94,7 +94,7 @@ class JsonSchema(Verifier):
 
     def _gold(self, answer: str, example: Example | None) -> Any:
         if not answer:
-            raise nothing_to_compare("json_schema", example.id if example else "it")
+            raise nothing_to_compare("json_schema", example)
         try:
             return read_json(answer)
         except NotJson as reason:

@@ -107,7 +107,7 @@ def _call(function: str, *args: str, timeout_s: float, memory_mb: int | None) ->
 def _gold(answer: str, example: Example | None) -> str:
     """The answer to compare with: all of it, or what it marks. Raises `DataError` when it cannot be read."""
     if not answer.strip():
-        raise nothing_to_compare("math_expression", example.id if example else "it")
+        raise nothing_to_compare("math_expression", example)
     marked = marked_answer(answer)
     gold = answer if marked is None else boxed(marked) or marked
     try:

@@ -36,7 +36,7 @@ class Numeric(Verifier):
         """The value `right` or `wrong`; raises `DataError` when the answer holds no number."""
         answer = str(answer)  # a number is as good as its digits
         if not answer:
-            raise nothing_to_compare("numeric", example.id if example else "it")
+            raise nothing_to_compare("numeric", example)
         found: Fraction | str | None
         gold: Fraction | str
         if self.extract in ("strict", "flexible"):

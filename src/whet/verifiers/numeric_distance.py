@@ -44,7 +44,7 @@ class NumericDistance(Verifier):
         """The credit; details `no_answer` and, at any distance above 0, `wrong`."""
         answer = str(answer)  # a number is as good as its digits
         if not answer:
-            raise nothing_to_compare("numeric_distance", example.id if example else "it")
+            raise nothing_to_compare("numeric_distance", example)
         found, gold = read_number(text, self.extract), gold_number(answer)
         if found is None:
             return Score(value=self.no_number, detail="no_answer")

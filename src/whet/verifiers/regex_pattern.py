@@ -50,7 +50,7 @@ class RegexPattern(Verifier):
 def _of_row(answer: str, example: Example | None) -> str:
     """The answer as a pattern."""
     if not answer:
-        raise nothing_to_compare("regex_pattern", example.id if example else "it")
+        raise nothing_to_compare("regex_pattern", example)
     if fault := _fault(answer):
         where = f" in the answer of {example.id}" if example else " as the answer"
         raise DataError(
